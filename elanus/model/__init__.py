@@ -1,0 +1,1 @@
+"""The nouns: schema, types, ids, timestamps, errors. No I/O."""

@@ -1,0 +1,71 @@
+"""Rows as Arrow: which Arrow type holds which field, and the system columns beside them.
+
+A batch of rows anywhere below `access` is a `pyarrow.RecordBatch` or `Table` whose columns are named by
+field id (`Field.key`) plus the system columns.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from elanus.model.schema import Field, Schema
+from elanus.model.types import DataType
+
+PARTITION = "p"
+"""System column: partition id, int64."""
+TS = "ts"
+"""System column of a segment: the row's timestamp, uint64."""
+DELETE_TS = "dts"
+"""System column of a compacted segment: the row's smallest delete timestamp, uint64, null where it lives."""
+ALL_PARTITIONS = -1
+
+_SCALAR = {
+    DataType.BOOL: pa.bool_(),
+    DataType.INT8: pa.int8(),
+    DataType.INT16: pa.int16(),
+    DataType.INT32: pa.int32(),
+    DataType.INT64: pa.int64(),
+    DataType.FLOAT: pa.float32(),
+    DataType.DOUBLE: pa.float64(),
+    DataType.VARCHAR: pa.large_string(),
+    DataType.JSON: pa.large_binary(),
+    DataType.TIMESTAMPTZ: pa.int64(),
+    DataType.SPARSE_FLOAT_VECTOR: pa.large_binary(),
+}
+
+
+def vector_bytes(field: Field) -> int:
+    """Bytes of one value of a dense vector field; FLOAT_VECTOR is 4 * dim."""
+    match field.type:
+        case DataType.FLOAT_VECTOR:
+            return 4 * field.dim
+        case DataType.FLOAT16_VECTOR | DataType.BFLOAT16_VECTOR:
+            return 2 * field.dim
+        case DataType.INT8_VECTOR:
+            return field.dim
+        case DataType.BINARY_VECTOR:
+            return field.dim // 8
+    raise ValueError(f"{field.type.name} has no fixed size")
+
+
+def arrow_type(field: Field) -> pa.DataType:
+    """FLOAT_VECTOR: fixed_size_list<float32>[dim]; other dense vectors: fixed_size_binary; the rest 1:1."""
+    if field.type in _SCALAR:
+        return _SCALAR[field.type]
+    if field.type is DataType.FLOAT_VECTOR:
+        return pa.list_(pa.float32(), field.dim)
+    if field.type is DataType.ARRAY:
+        return pa.large_list(_SCALAR[field.element_type])
+    return pa.binary(vector_bytes(field))
+
+
+def row_schema(schema: Schema) -> pa.Schema:
+    """Arrow schema of a collection's rows: every field by id, then the partition column."""
+    columns = [pa.field(f.key, arrow_type(f), nullable=f.nullable) for f in schema.fields]
+    return pa.schema([*columns, pa.field(PARTITION, pa.int64(), nullable=False)])
+
+
+def as_matrix(column: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
+    """Zero-copy (n, dim) float32 view of a FLOAT_VECTOR column without nulls."""
+    dim = column.type.list_size
+    return column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), dim)

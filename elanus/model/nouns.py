@@ -1,0 +1,214 @@
+"""What the meta store and the object store hold: collections, channels, manifests, views (architecture, 2)."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from elanus.model.schema import Schema
+from elanus.model.timestamps import Position
+from elanus.model.types import ConsistencyLevel, Metric
+
+
+class Noun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Immutable and stored as JSON; `msgspec.structs.replace` makes the next version."""
+
+
+class Database(Noun):
+    id: int
+    name: str
+    properties: dict[str, str] = {}
+    created_ts: int = 0
+
+
+class Partition(Noun):
+    id: int
+    name: str
+    created_ts: int = 0
+
+
+class Channel(Noun):
+    """One shard of one collection. Its id is never reused; it starts at `start` in `log`."""
+
+    id: int
+    log: str
+    start_offset: int
+    start_ts: int
+
+    @property
+    def start(self) -> Position:
+        return Position(self.start_offset, self.start_ts)
+
+
+class Collection(Noun):
+    """A collection as the root coordinator stores it."""
+
+    id: int
+    database_id: int
+    name: str
+    schema: Schema
+    channels: tuple[Channel, ...]
+    partitions: tuple[Partition, ...]
+    consistency_level: ConsistencyLevel = ConsistencyLevel.BOUNDED
+    properties: dict[str, str] = {}
+    created_ts: int = 0
+    dropping: bool = False
+
+    def partition(self, name: str) -> Partition | None:
+        return next((p for p in self.partitions if p.name == name), None)
+
+
+class IndexDefinition(Noun):
+    """An index that a user created on a field. `params` are the client's, without index and metric type."""
+
+    id: int
+    collection_id: int
+    field_id: int
+    name: str
+    type: str
+    """The type that is built: AUTOINDEX resolved."""
+    metric: Metric | None = None
+    params: dict[str, Any] = {}
+    requested: dict[str, str] = {}
+    """What the client sent, to be answered as it came."""
+
+
+class PartitionRange(Noun):
+    """Rows [start, end) of a segment belong to `partition_id`."""
+
+    partition_id: int
+    start: int
+    end: int
+
+
+class IndexFile(Noun):
+    """A built index of a segment."""
+
+    index_id: int
+    field_id: int
+    type: str
+    metric: Metric | None
+    path: str
+    bytes: int
+    params: dict[str, Any] = {}
+
+
+class Segment(Noun):
+    """An immutable set of rows of one channel, as a manifest names it."""
+
+    name: str
+    prefix: str
+    """Object prefix; see `engine.segment_file` for the files below it."""
+    rows: int
+    bytes: int
+    min_ts: int
+    max_ts: int
+    partitions: tuple[PartitionRange, ...]
+    schema_version: int
+    deletes_applied_to: int = 0
+    """Deletes with ts up to this are in the segment's delete column."""
+    purged_to: int = 0
+    """Rows deleted at or before this ts may be gone: no read below it."""
+    indexes: tuple[IndexFile, ...] = ()
+    replaces: tuple["Segment", ...] = ()
+    """Inputs of a compaction that a view still serves until this one is indexed."""
+
+
+class DeleteFile(Noun):
+    """Deletes of an offset range: (key, partition id or ALL, ts, as_of or null), unresolved."""
+
+    name: str
+    path: str
+    rows: int
+    min_ts: int
+    max_ts: int
+
+
+class RangeDelete(Noun):
+    """Truncate or DropPartition: hides rows with ts <= as_of, in `partition_id` or all."""
+
+    partition_id: int
+    ts: int
+    as_of: int
+
+
+class Manifest(Noun):
+    """The only source of truth on a channel's sealed data: what lies below F is here, the rest in the log."""
+
+    channel_id: int
+    version: int
+    floor_offset: int
+    floor_ts: int
+    segments: tuple[Segment, ...] = ()
+    delete_files: tuple[DeleteFile, ...] = ()
+    range_deletes: tuple[RangeDelete, ...] = ()
+    edits: tuple[str, ...] = ()
+    """Ids of the edits whose job or owner record still exists."""
+
+    @property
+    def floor(self) -> Position:
+        return Position(self.floor_offset, self.floor_ts)
+
+    @property
+    def rows(self) -> int:
+        return sum(s.rows for s in self.segments)
+
+
+class ManifestPointer(Noun):
+    """What the meta store holds of a manifest; moved by compare-and-swap."""
+
+    version: int
+    name: str
+    floor_offset: int
+    floor_ts: int
+    rows: int = 0
+    segments: int = 0
+
+
+class ViewSegment(Noun):
+    segment: Segment
+    node: int
+
+
+class View(Noun):
+    """What a replica serves for a channel. Known on nodes by `name`, its body's unique object name."""
+
+    name: str
+    channel_id: int
+    collection_id: int
+    log: str
+    replica: int
+    version: int
+    manifest: ManifestPointer
+    placement: tuple[ViewSegment, ...]
+    delete_files: tuple[DeleteFile, ...]
+    range_deletes: tuple[RangeDelete, ...]
+    growing_node: int
+    start_offset: int
+    start_ts: int
+
+    @property
+    def start(self) -> Position:
+        return Position(self.start_offset, self.start_ts)
+
+    @property
+    def nodes(self) -> frozenset[int]:
+        return frozenset({s.node for s in self.placement} | {self.growing_node})
+
+
+class LoadState(StrEnum):
+    NOT_EXIST = "NotExist"
+    NOT_LOADED = "NotLoad"
+    LOADING = "Loading"
+    LOADED = "Loaded"
+
+
+class LoadIntent(Noun):
+    """A user asked for these partitions to be served."""
+
+    collection_id: int
+    partitions: tuple[int, ...]
+    whole_collection: bool
+    replicas: int = 1
+    fields: tuple[int, ...] = ()
+    requested_ms: int = 0

@@ -1,0 +1,1 @@
+"""Three ports: meta (small, transactional), log (append, ordered), objects (large, immutable)."""
