@@ -1,0 +1,1 @@
+"""The stateless proxy: the Milvus protocol in front, the roles behind."""
