@@ -58,6 +58,14 @@ class Collection(Noun):
         return next((p for p in self.partitions if p.name == name), None)
 
 
+class Name(Noun):
+    """What a name of a database stands for: a collection, directly or as an alias."""
+
+    name: str
+    collection_id: int
+    alias: bool = False
+
+
 class IndexDefinition(Noun):
     """An index that a user created on a field. `params` are the client's, without index and metric type."""
 
@@ -194,6 +202,40 @@ class View(Noun):
     @property
     def nodes(self) -> frozenset[int]:
         return frozenset({s.node for s in self.placement} | {self.growing_node})
+
+
+class ViewPointer(Noun):
+    """What the meta store holds of a view: enough for a proxy to ask its nodes."""
+
+    name: str
+    version: int
+    channel_id: int
+    log: str
+    replica: int
+    nodes: tuple[int, ...]
+    growing_node: int
+    floor_offset: int
+    manifest_version: int
+
+
+class LogIdentity(Noun):
+    """Which incarnation of a log the stored offsets belong to (rule 12)."""
+
+    identity: str
+
+
+class Mark(Noun):
+    """Every channel of the log is sealed below this position."""
+
+    offset: int
+    ts: int
+
+
+class Owner(Noun):
+    """The data node that may edit a channel's manifest, and which time it was given (rule 8)."""
+
+    node: int
+    epoch: int
 
 
 class LoadState(StrEnum):

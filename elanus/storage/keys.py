@@ -1,0 +1,108 @@
+"""Where everything lies in the meta store and the object store. The one place that spells a key.
+
+`catalog/` is what proxies and nodes follow; the rest belongs to coordinators and workers.
+"""
+
+CATALOG = "catalog/"
+DATABASES = "catalog/database/"
+COLLECTIONS = "catalog/collection/"
+NAMES = "catalog/name/"
+INDEXES = "catalog/index/"
+LOADS = "catalog/load/"
+VIEWS = "catalog/view/"
+MANIFESTS = "data/manifest/"
+OWNERS = "data/owner/"
+MARKS = "data/mark/"
+LOGS = "data/log/"
+JOBS = "job/"
+INTENTS = "intent/"
+SESSIONS = "session/"
+COORDINATORS = "coordinator/"
+SEQUENCES = "sequence/"
+
+SEGMENT_OBJECTS = "segments/"
+DELETE_OBJECTS = "deletes/"
+INDEX_OBJECTS = "indexes/"
+MANIFEST_OBJECTS = "manifests/"
+VIEW_OBJECTS = "views/"
+
+
+def database(database_id: int) -> str:
+    return f"{DATABASES}{database_id}"
+
+
+def collection(collection_id: int) -> str:
+    return f"{COLLECTIONS}{collection_id}"
+
+
+def name(database_id: int, collection_name: str) -> str:
+    """Collections and aliases of a database share one name space."""
+    return f"{NAMES}{database_id}/{collection_name}"
+
+
+def index(collection_id: int, index_id: int) -> str:
+    return f"{INDEXES}{collection_id}/{index_id}"
+
+
+def load(collection_id: int) -> str:
+    return f"{LOADS}{collection_id}"
+
+
+def view(collection_id: int, channel_id: int, replica: int) -> str:
+    return f"{VIEWS}{collection_id}/{channel_id}-{replica}"
+
+
+def manifest(channel_id: int) -> str:
+    return f"{MANIFESTS}{channel_id}"
+
+
+def owner(channel_id: int) -> str:
+    return f"{OWNERS}{channel_id}"
+
+
+def mark(log: str) -> str:
+    return f"{MARKS}{log}"
+
+
+def log(log_name: str) -> str:
+    return f"{LOGS}{log_name}"
+
+
+def job(job_id: int) -> str:
+    return f"{JOBS}{job_id}"
+
+
+def intent(intent_id: int) -> str:
+    return f"{INTENTS}{intent_id}"
+
+
+def session(role: str, node_id: int) -> str:
+    return f"{SESSIONS}{role}/{node_id}"
+
+
+def coordinator(role: str) -> str:
+    return f"{COORDINATORS}{role}"
+
+
+def sequence(sequence_name: str) -> str:
+    return f"{SEQUENCES}{sequence_name}"
+
+
+def segment_prefix(collection_id: int, channel_id: int, segment: str) -> str:
+    return f"{SEGMENT_OBJECTS}{collection_id}/{channel_id}/{segment}"
+
+
+def delete_path(collection_id: int, channel_id: int, file: str) -> str:
+    return f"{DELETE_OBJECTS}{collection_id}/{channel_id}/{file}"
+
+
+def index_path(collection_id: int, channel_id: int, segment: str, index_id: int, job_id: int) -> str:
+    return f"{INDEX_OBJECTS}{collection_id}/{channel_id}/{segment}/{index_id}-{job_id}"
+
+
+def manifest_path(channel_id: int, body: str) -> str:
+    return f"{MANIFEST_OBJECTS}{channel_id}/{body}"
+
+
+def view_path(channel_id: int, body: str) -> str:
+    return f"{VIEW_OBJECTS}{channel_id}/{body}"
