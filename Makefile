@@ -1,0 +1,34 @@
+# What a person does with a clone of elanus. `make help` lists it.
+# Needs: make, git, Python 3.11 or newer (PYTHON=... names another than python3).
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check lock clean
+
+DATA ?= ./data
+PARTS ?=
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  variables: PYTHON=python3.12, DATA=./data, PARTS=\"unit conformance\""
+
+serve: .venv/.serve ## start a server on ports 19530 and 9091, data under ./data; installs itself the first time
+	@exec .venv/bin/elanus serve --data $(DATA)
+
+test: .venv/.dev ## run the whole suite, as CI does; PARTS="unit ..." runs some of it
+	@.venv/bin/python scripts/run_suite.py $(PARTS)
+
+check: .venv/.dev ## lint, formatting, types, imports
+	@.venv/bin/python scripts/run_suite.py check
+
+lock: ## pin the dependencies anew (needs uv)
+	scripts/lock.sh --upgrade
+
+clean: ## remove the environment and what tools left behind; ./data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.serve: requirements.lock pyproject.toml scripts/environment.sh
+	@PYTHON="$(PYTHON)" scripts/environment.sh serve
+
+.venv/.dev: requirements-dev.lock pyproject.toml scripts/environment.sh
+	@PYTHON="$(PYTHON)" scripts/environment.sh dev
