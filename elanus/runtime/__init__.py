@@ -1,0 +1,1 @@
+"""Wiring: configuration, roles in one process, logging, health, metrics."""

@@ -1,0 +1,271 @@
+"""The configuration: every key with its type, default and meaning.
+
+Keys are written as in Milvus' `milvus.yaml` where they mean the same (`proxy.maxFieldNum`); what Milvus has
+no key for is below `elanus`. In Python the names are snake case: `config.proxy.max_field_num`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+MiB = 1 << 20
+GiB = 1 << 30
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1)]
+Limit = Annotated[int, Field(ge=-1)]
+"""A count or size; -1 is no limit."""
+Seconds = Annotated[float, Field(gt=0)]
+Milliseconds = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A group of keys. Immutable; a key it does not have is an error."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", validate_default=True
+    )
+
+
+class ProxyGrpc(Section):
+    server_max_recv_size: Bytes = Field(64 * MiB, description="Largest request the server takes, in bytes.")
+    server_max_send_size: Bytes = Field(256 * MiB, description="Largest answer the server sends, in bytes.")
+
+
+class Proxy(Section):
+    ip: str = Field("0.0.0.0", description="Address the server listens on.")
+    port: Port = Field(19530, description="Port of the Milvus protocol; 0 takes a free one.")
+    grpc: ProxyGrpc = ProxyGrpc()
+    max_task_num: Count = Field(1024, description="Calls that may wait in a queue before one is refused.")
+    max_name_length: Count = Field(255, description="Longest name of a collection, field ..., in bytes.")
+    max_collection_description_length: Count = Field(1024, description="Longest description, in bytes.")
+    max_field_num: Count = Field(64, description="Most fields of a collection.")
+    max_vector_field_num: Count = Field(10, description="Most vector fields of a collection.")
+    max_shard_num: Count = Field(16, description="Most shards of a collection.")
+    max_dimension: Count = Field(32768, description="Most dimensions of a vector; times 8 for binary ones.")
+    max_var_char_length: Count = Field(65535, description="Largest max_length of a VARCHAR field, in bytes.")
+    max_text_length: Count = Field(2 * MiB, description="Largest max_length of a TEXT field, in bytes.")
+    max_array_capacity: Count = Field(4096, description="Largest max_capacity of an ARRAY field.")
+    max_index_params_size: Bytes = Field(102400, description="All parameters of an index, in bytes.")
+    max_result_entries: Limit = Field(-1, description="Most hits of one search over all queries; -1: any.")
+    max_search_aggregation_result_entries: Count = Field(10000, description="Most hits of an aggregation.")
+    max_username_length: Count = Field(32, description="Longest user name, in bytes.")
+    min_password_length: Count = Field(6, description="Shortest password, in bytes.")
+    max_password_length: Count = Field(72, description="Longest password, in bytes.")
+    max_user_description_length: Count = Field(1024, description="Longest description of a user, in bytes.")
+    max_role_description_length: Count = Field(1024, description="Longest description of a role, in bytes.")
+    max_user_num: Count = Field(100, description="Most users.")
+    max_role_num: Count = Field(10, description="Most roles.")
+
+
+class GroupBy(Section):
+    max_groups: Count = Field(100_000, description="Most groups of a grouping search.")
+
+
+class Common(Section):
+    graceful_time: Milliseconds = Field(
+        5000, description="How far a read with Bounded consistency may lie behind, in milliseconds."
+    )
+    default_partition_name: str = Field("_default", description="Name of a new collection's partition.")
+    default_index_name: str = Field("_default_idx", description="Prefix of the name of an unnamed index.")
+    json_max_length: Bytes = Field(
+        65536, alias="JSONMaxLength", description="Largest JSON value, and dynamic fields of a row, in bytes."
+    )
+    group_by: GroupBy = GroupBy()
+
+
+class RootCoord(Section):
+    dml_channel_num: Count = Field(
+        1, description="Number of logs. One fsync serves all channels of a log; fixed when the data is new."
+    )
+    max_partition_num: Count = Field(1024, description="Most partitions of a collection.")
+    max_database_num: Count = Field(64, description="Most databases beside `default`.")
+    max_general_capacity: Count = Field(65536, description="Most partitions times shards over everything.")
+
+
+class DataCoordSegment(Section):
+    max_size: Count = Field(1024, description="Size a segment is made or compacted to, in MB.")
+
+
+class DataCoordImport(Section):
+    max_import_file_num_per_req: Count = Field(1024, description="Most files of an import.")
+    max_import_job_num: Count = Field(1024, description="Most imports at a time.")
+
+
+class DataCoord(Section):
+    segment: DataCoordSegment = DataCoordSegment()
+    import_: DataCoordImport = Field(DataCoordImport(), alias="import")
+
+
+class DataNodeSegment(Section):
+    insert_buf_size: Bytes = Field(
+        16 * MiB, description="A channel is flushed when its growing rows take this much memory, in bytes."
+    )
+    sync_period: Seconds = Field(
+        600, description="A channel is flushed when its oldest growing row is this old, in seconds."
+    )
+
+
+class DataNodeImport(Section):
+    max_import_file_size_in_gb: Count = Field(
+        16, alias="maxImportFileSizeInGB", description="Largest file of an import, in GiB."
+    )
+
+
+class DataNode(Section):
+    segment: DataNodeSegment = DataNodeSegment()
+    import_: DataNodeImport = Field(DataNodeImport(), alias="import")
+
+
+class IndexCoordSegment(Section):
+    min_segment_num_rows_to_enable_index: Annotated[int, Field(ge=0)] = Field(
+        1024, description="Segments with fewer rows are searched without an index and count as indexed."
+    )
+
+
+class IndexCoord(Section):
+    segment: IndexCoordSegment = IndexCoordSegment()
+
+
+class ScalarAutoIndexParams(Section):
+    bitmap_cardinality_limit: Annotated[int, Field(ge=1, le=1000)] = Field(
+        100, description="A scalar AUTOINDEX is a bitmap up to this many distinct values."
+    )
+
+
+class ScalarAutoIndex(Section):
+    params: ScalarAutoIndexParams = ScalarAutoIndexParams()
+
+
+class Limits(Section):
+    max_collection_num: Count = Field(65536, description="Most collections.")
+    max_collection_num_per_db: Count = Field(
+        65536, alias="maxCollectionNumPerDB", description="Most collections of a database."
+    )
+    max_insert_size: Limit = Field(-1, description="Largest insert, in bytes; -1: as much as gRPC takes.")
+    max_group_size: Count = Field(10, description="Most hits of each group of a grouping search.")
+    max_output_size: Bytes = Field(100 * MiB, description="Largest answer of a search or query, in bytes.")
+    max_query_result_window: Count = Field(16384, description="Largest offset + limit of a query.")
+    large_max_query_result_window: Count = Field(
+        1_000_000, description="The same where the collection has query_mode=large_topk."
+    )
+    max_resource_group_num_of_query_node: Count = Field(1024, description="Most resource groups.")
+    nq: Count = Field(16384, description="Most vectors of one search.")
+    top_k: Count = Field(16384, description="Largest offset + limit of a search.")
+    large_top_k: Count = Field(
+        1_000_000, description="The same where the collection has query_mode=large_topk."
+    )
+
+
+class QuotaAndLimits(Section):
+    limits: Limits = Limits()
+
+
+class LocalStorage(Section):
+    path: Path = Field(Path("data"), description="The data directory. `--data` sets it.")
+
+
+class Management(Section):
+    ip: str = Field("0.0.0.0", description="Address of the management server.")
+    port: Port = Field(9091, description="Port of /healthz and /metrics; 0 takes a free one.")
+    threads: Count = Field(4, description="Management calls that are answered at a time.")
+    queue: Annotated[int, Field(ge=0)] = Field(16, description="Further calls that wait; more are refused.")
+    timeout_seconds: Seconds = Field(10, description="A silent management connection is closed after this.")
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warn", "error", "fatal"] = Field(
+        "info", description="Least level that is logged."
+    )
+    format: Literal["text", "json"] = Field("text", description="Lines for people (text) or programs (json).")
+
+
+class LogFiles(Section):
+    segment_bytes: Bytes = Field(64 * MiB, description="A log goes on in a new file at this size, in bytes.")
+    ring_bytes: Bytes = Field(
+        32 * MiB, description="Latest records of a log that are kept in memory for its readers, in bytes."
+    )
+    max_record_bytes: Bytes = Field(900 * 1024, description="Largest record, in bytes.")
+    group_commit_max_bytes: Bytes = Field(8 * MiB, description="Most bytes that one fsync makes durable.")
+    group_commit_max_records: Count = Field(4096, description="Most records that one fsync makes durable.")
+    append_queue: Count = Field(
+        4096, description="Appends of a log that wait for the fsync; more wait outside."
+    )
+
+
+class Meta(Section):
+    watch_queue: Count = Field(4096, description="Events that wait for a slow watcher before it is dropped.")
+    history: Count = Field(10_000, description="Latest changes that a watch may start from.")
+
+
+class Objects(Section):
+    temp_grace_seconds: Seconds = Field(
+        3600, description="Left-over temporary files older than this are removed at start, in seconds."
+    )
+    cache_bytes: Bytes = Field(10 * GiB, description="Disk cache of remote objects, in bytes.")
+
+
+class Executors(Section):
+    control: Count = Field(8, description="Threads of calls on collections, indexes, loading.")
+    read: Count = Field(16, description="Threads of searches and queries.")
+    write: Count = Field(16, description="Threads of inserts, upserts, deletes and flushes.")
+
+
+class Search(Section):
+    block_bytes: Bytes = Field(
+        32 * MiB, description="Memory of distances that one brute-force block may take, in bytes."
+    )
+
+
+class Shutdown(Section):
+    grace_seconds: Seconds = Field(
+        3, description="After SIGTERM the server ends within this time, calls in flight included."
+    )
+
+
+class Own(Section):
+    """What Milvus has no key for."""
+
+    log: LogFiles = LogFiles()
+    meta: Meta = Meta()
+    objects: Objects = Objects()
+    executors: Executors = Executors()
+    search: Search = Search()
+    shutdown: Shutdown = Shutdown()
+
+
+class Config(BaseSettings):
+    """Everything that can be set. `Config()` is the defaults; `config_sources.load` reads all layers."""
+
+    model_config = SettingsConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", validate_default=True
+    )
+
+    proxy: Proxy = Proxy()
+    common: Common = Common()
+    root_coord: RootCoord = RootCoord()
+    data_coord: DataCoord = DataCoord()
+    data_node: DataNode = DataNode()
+    index_coord: IndexCoord = IndexCoord()
+    scalar_auto_index: ScalarAutoIndex = ScalarAutoIndex()
+    quota_and_limits: QuotaAndLimits = QuotaAndLimits()
+    local_storage: LocalStorage = LocalStorage()
+    management: Management = Management()
+    log: Log = Log()
+    elanus: Own = Own()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """No layer is read unasked: a test's `Config()` does not depend on its environment."""
+        return (init_settings,)
