@@ -5,12 +5,18 @@ no key for is below `elanus`. In Python the names are snake case: `config.proxy.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from elanus.model.limits import Limits as ProtocolLimits
+from elanus.model.limits import table as limit_table
+from elanus.runtime.logs import Format, Level
+
+PROTOCOL = ProtocolLimits()
+"""The limits of the protocol and their defaults are declared there; here they get their keys."""
 MiB = 1 << 20
 GiB = 1 << 30
 
@@ -20,7 +26,6 @@ Bytes = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=-1)]
 """A count or size; -1 is no limit."""
 Seconds = Annotated[float, Field(gt=0)]
-Milliseconds = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -32,25 +37,45 @@ class Section(BaseModel):
 
 
 class ProxyGrpc(Section):
-    server_max_recv_size: Bytes = Field(64 * MiB, description="Largest request the server takes, in bytes.")
-    server_max_send_size: Bytes = Field(256 * MiB, description="Largest answer the server sends, in bytes.")
+    server_max_recv_size: Bytes = Field(
+        PROTOCOL.receive_size, description="Largest request the server takes, in bytes."
+    )
+    server_max_send_size: Bytes = Field(
+        PROTOCOL.send_size, description="Largest answer the server sends, in bytes."
+    )
 
 
 class Proxy(Section):
     ip: str = Field("0.0.0.0", description="Address the server listens on.")
     port: Port = Field(19530, description="Port of the Milvus protocol; 0 takes a free one.")
     grpc: ProxyGrpc = ProxyGrpc()
-    max_task_num: Count = Field(1024, description="Calls that may wait in a queue before one is refused.")
-    max_name_length: Count = Field(255, description="Longest name of a collection, field ..., in bytes.")
-    max_collection_description_length: Count = Field(1024, description="Longest description, in bytes.")
-    max_field_num: Count = Field(64, description="Most fields of a collection.")
-    max_vector_field_num: Count = Field(10, description="Most vector fields of a collection.")
-    max_shard_num: Count = Field(16, description="Most shards of a collection.")
-    max_dimension: Count = Field(32768, description="Most dimensions of a vector; times 8 for binary ones.")
-    max_var_char_length: Count = Field(65535, description="Largest max_length of a VARCHAR field, in bytes.")
+    max_task_num: Count = Field(
+        PROTOCOL.concurrent_calls, description="Calls that may wait in a queue before one is refused."
+    )
+    max_name_length: Count = Field(
+        PROTOCOL.name_length, description="Longest name of a collection, field ..., in bytes."
+    )
+    max_collection_description_length: Count = Field(
+        PROTOCOL.description_length, description="Longest description, in bytes."
+    )
+    max_field_num: Count = Field(PROTOCOL.fields, description="Most fields of a collection.")
+    max_vector_field_num: Count = Field(
+        PROTOCOL.vector_fields, description="Most vector fields of a collection."
+    )
+    max_shard_num: Count = Field(PROTOCOL.shards, description="Most shards of a collection.")
+    max_dimension: Count = Field(
+        PROTOCOL.dimension, description="Most dimensions of a vector; times 8 for binary ones."
+    )
+    max_var_char_length: Count = Field(
+        PROTOCOL.varchar_length, description="Largest max_length of a VARCHAR field, in bytes."
+    )
     max_text_length: Count = Field(2 * MiB, description="Largest max_length of a TEXT field, in bytes.")
-    max_array_capacity: Count = Field(4096, description="Largest max_capacity of an ARRAY field.")
-    max_index_params_size: Bytes = Field(102400, description="All parameters of an index, in bytes.")
+    max_array_capacity: Count = Field(
+        PROTOCOL.array_capacity, description="Largest max_capacity of an ARRAY field."
+    )
+    max_index_params_size: Bytes = Field(
+        PROTOCOL.index_params_size, description="All parameters of an index, in bytes."
+    )
     max_result_entries: Limit = Field(-1, description="Most hits of one search over all queries; -1: any.")
     max_search_aggregation_result_entries: Count = Field(10000, description="Most hits of an aggregation.")
     max_username_length: Count = Field(32, description="Longest user name, in bytes.")
@@ -67,13 +92,16 @@ class GroupBy(Section):
 
 
 class Common(Section):
-    graceful_time: Milliseconds = Field(
-        5000, description="How far a read with Bounded consistency may lie behind, in milliseconds."
+    graceful_time: Annotated[int, Field(ge=0)] = Field(
+        PROTOCOL.graceful_ms,
+        description="How far a read with Bounded consistency may lie behind, in milliseconds.",
     )
     default_partition_name: str = Field("_default", description="Name of a new collection's partition.")
     default_index_name: str = Field("_default_idx", description="Prefix of the name of an unnamed index.")
     json_max_length: Bytes = Field(
-        65536, alias="JSONMaxLength", description="Largest JSON value, and dynamic fields of a row, in bytes."
+        PROTOCOL.json_length,
+        alias="JSONMaxLength",
+        description="Largest JSON value, and dynamic fields of a row, in bytes.",
     )
     group_by: GroupBy = GroupBy()
 
@@ -82,8 +110,8 @@ class RootCoord(Section):
     dml_channel_num: Count = Field(
         1, description="Number of logs. One fsync serves all channels of a log; fixed when the data is new."
     )
-    max_partition_num: Count = Field(1024, description="Most partitions of a collection.")
-    max_database_num: Count = Field(64, description="Most databases beside `default`.")
+    max_partition_num: Count = Field(PROTOCOL.partitions, description="Most partitions of a collection.")
+    max_database_num: Count = Field(PROTOCOL.databases, description="Most databases beside `default`.")
     max_general_capacity: Count = Field(65536, description="Most partitions times shards over everything.")
 
 
@@ -142,20 +170,28 @@ class ScalarAutoIndex(Section):
 
 
 class Limits(Section):
-    max_collection_num: Count = Field(65536, description="Most collections.")
+    max_collection_num: Count = Field(PROTOCOL.collections, description="Most collections.")
     max_collection_num_per_db: Count = Field(
-        65536, alias="maxCollectionNumPerDB", description="Most collections of a database."
+        PROTOCOL.collections_per_database,
+        alias="maxCollectionNumPerDB",
+        description="Most collections of a database.",
     )
-    max_insert_size: Limit = Field(-1, description="Largest insert, in bytes; -1: as much as gRPC takes.")
+    max_insert_size: Limit = Field(
+        PROTOCOL.insert_size, description="Largest insert, in bytes; -1: as much as gRPC takes."
+    )
     max_group_size: Count = Field(10, description="Most hits of each group of a grouping search.")
-    max_output_size: Bytes = Field(100 * MiB, description="Largest answer of a search or query, in bytes.")
-    max_query_result_window: Count = Field(16384, description="Largest offset + limit of a query.")
+    max_output_size: Bytes = Field(
+        PROTOCOL.output_size, description="Largest answer of a search or query, in bytes."
+    )
+    max_query_result_window: Count = Field(
+        PROTOCOL.result_window, description="Largest offset + limit of a query."
+    )
     large_max_query_result_window: Count = Field(
         1_000_000, description="The same where the collection has query_mode=large_topk."
     )
     max_resource_group_num_of_query_node: Count = Field(1024, description="Most resource groups.")
-    nq: Count = Field(16384, description="Most vectors of one search.")
-    top_k: Count = Field(16384, description="Largest offset + limit of a search.")
+    nq: Count = Field(PROTOCOL.queries, description="Most vectors of one search.")
+    top_k: Count = Field(PROTOCOL.top_k, description="Largest offset + limit of a search.")
     large_top_k: Count = Field(
         1_000_000, description="The same where the collection has query_mode=large_topk."
     )
@@ -178,10 +214,8 @@ class Management(Section):
 
 
 class Log(Section):
-    level: Literal["debug", "info", "warn", "error", "fatal"] = Field(
-        "info", description="Least level that is logged."
-    )
-    format: Literal["text", "json"] = Field("text", description="Lines for people (text) or programs (json).")
+    level: Level = Field("info", description="Least level that is logged.")
+    format: Format = Field("text", description="Lines for people (text) or programs (json).")
 
 
 class LogFiles(Section):
@@ -258,6 +292,14 @@ class Config(BaseSettings):
     log: Log = Log()
     elanus: Own = Own()
 
+    @property
+    def protocol_limits(self) -> ProtocolLimits:
+        """The limits in force, as the proxy asks for them."""
+        values = self.model_dump(by_alias=True)
+        return ProtocolLimits(
+            **{limit.name: integer_at(values, limit.key) for limit in limit_table() if limit.key}
+        )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -269,3 +311,11 @@ class Config(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """No layer is read unasked: a test's `Config()` does not depend on its environment."""
         return (init_settings,)
+
+
+def integer_at(values: dict[str, Any], key: str) -> int:
+    """The integer at the dotted `key` of nested `values`."""
+    *sections, leaf = key.split(".")
+    for section in sections:
+        values = values[section]
+    return int(values[leaf])

@@ -197,7 +197,7 @@ def read_file(path: Path) -> Iterator[Given]:
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
-        if root is None:
+        if root is None or loader.construct_object(root) is None:
             return
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError([f"{path} must hold keys and values, as in 'proxy: {{port: 19530}}'"])
@@ -216,7 +216,8 @@ def read_mapping(
 ) -> Iterator[Given]:
     loader.flatten_mapping(mapping)
     for key_node, value_node in mapping.value:
-        key = f"{prefix}{loader.construct_object(key_node, deep=True)}"
+        # As written: YAML reads `no` and `on` as booleans.
+        key = f"{prefix}{key_node.value}"
         place = f"{path}:{key_node.start_mark.line + 1}"
         if isinstance(value_node, yaml.MappingNode) and canonical(key) is None:
             yield from read_mapping(loader, value_node, key + ".", path, seen)
