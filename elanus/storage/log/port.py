@@ -25,7 +25,8 @@ class Subscription(Protocol):
     def poll(self, timeout_seconds: float, max_entries: int) -> list[Entry]:
         """The next entries; waits at most `timeout_seconds` for the first. [] after `wake` or a time-out.
 
-        Raises NotFoundError ("loud", rule 12) when the offset to read is below the log's start.
+        Raises NotFoundError ("loud", rule 12) when the offset to read is below the log's start, CorruptError
+        naming file and byte, StorageError once the log is dropped or the broker closed. [] after `close`.
         """
 
     def wake(self) -> None: ...
@@ -41,10 +42,13 @@ class LogBroker(Protocol):
     def logs(self) -> list[str]: ...
 
     def append(self, log: str, record: bytes) -> Appended:
-        """Returns when the record is durable. Never retried here: raises AmbiguousError when unknown."""
+        """Returns when the record is durable and readable. Append times never decrease within a log.
+
+        Never retried, here or above: AmbiguousError when it may be there, other errors when it is not.
+        """
 
     def append_batch(self, log: str, records: Sequence[bytes]) -> list[Appended]:
-        """Local: one atomic frame, all or none. Kafka: each record on its own. Offsets are consecutive locally."""
+        """Local: all or none, with consecutive offsets. Kafka: each record on its own."""
 
     def identity(self, log: str) -> str: ...
     def start_offset(self, log: str) -> int: ...
@@ -52,7 +56,8 @@ class LogBroker(Protocol):
     def end_offset(self, log: str) -> int:
         """The offset that the next record gets; every record below is durable."""
 
-    def subscribe(self, log: str, from_offset: int) -> Subscription: ...
+    def subscribe(self, log: str, from_offset: int) -> Subscription:
+        """Reads from `from_offset` on. Raises NotFoundError above the log's end: it has lost records."""
 
     def trim(self, log: str, before: int) -> None:
         """Records with an offset < `before` may go."""

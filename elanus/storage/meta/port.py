@@ -1,4 +1,5 @@
-"""Interface of the meta store. Keys are `str` (path-like), values `bytes`. Revisions grow by one per transaction."""
+"""Interface of the meta store. Keys are `str` (path-like), values `bytes`. Revisions grow by one
+per transaction that changes something."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -51,9 +52,21 @@ class Lease(Protocol):
 
 
 class Watch(Protocol):
-    """Events of one prefix, in revision order, each transaction's together."""
+    """Events of one prefix, in revision order, each transaction's together.
 
-    def __iter__(self) -> Iterator[Sequence[Event]]: ...
+    Where the store is this process's own, events are in the watch before the transaction's caller has its
+    result.
+    """
+
+    def poll(self, timeout_seconds: float) -> list[Event]:
+        """Events of one or more whole transactions; waits at most `timeout_seconds` for the first.
+
+        [] after a time-out and once closed. Raises CompactedError when the reader was too slow: range again.
+        """
+
+    def __iter__(self) -> Iterator[Sequence[Event]]:
+        """What `poll` gives, waiting as long as it takes, until the watch is closed."""
+
     def close(self) -> None: ...
 
 
@@ -72,11 +85,15 @@ class MetaStore(Protocol):
         deletes: Sequence[str] = (),
         lease: Lease | None = None,
     ) -> TxnResult:
-        """All of `puts` and `deletes` if every compare holds, else nothing. Puts are bound to `lease`."""
+        """All of `puts` and `deletes` if every compare holds, else nothing. Puts are bound to `lease`.
+
+        Raises ConflictError when `lease` has ended, InvalidParameter when a key is both put and deleted.
+        """
 
     def watch(self, prefix: str, from_revision: int) -> Watch:
-        """Changes below `prefix` with a revision >= `from_revision`. Raises CorruptError when compacted away."""
+        """Changes below `prefix` from revision `from_revision` on. Raises CompactedError if they are gone."""
 
-    def lease(self, ttl_seconds: float) -> Lease: ...
+    def lease(self, ttl_seconds: float) -> Lease:
+        """A lease that ends `ttl_seconds` after its process was last heard of."""
 
     def close(self) -> None: ...

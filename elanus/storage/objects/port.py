@@ -21,19 +21,22 @@ class LocalFile(AbstractContextManager["LocalFile"], Protocol):
 
 
 class ObjectStore(Protocol):
-    """Durable when `put` returns. Raises the errors of `model.errors`; get of a missing path: NotFoundError."""
+    """Durable when `put` returns. Raises the errors of `model.errors`: NotFoundError for a missing path,
+    InvalidParameter for one that is absolute or has an empty part, '.' or '..'."""
 
     def put(self, path: str, data: bytes | memoryview | Path) -> None:
         """Stores bytes, or a local file (streamed, multipart). Overwrites."""
 
     def put_if_absent(self, path: str, data: bytes) -> None:
-        """Raises ConflictError if the path exists."""
+        """Raises ConflictError if the path exists, AmbiguousError where the answer was lost."""
 
     def get(self, path: str) -> bytes: ...
-    def get_range(self, path: str, start: int, length: int) -> bytes: ...
+    def get_range(self, path: str, start: int, length: int) -> bytes:
+        """Exactly `length` bytes. Raises CorruptError when the object ends before."""
+
     def head(self, path: str) -> ObjectInfo: ...
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """In path order."""
+        """Objects below the folder `prefix` ('': all), in path order."""
 
     def delete(self, path: str) -> None:
         """Nothing if it is not there."""
