@@ -1,0 +1,1 @@
+"""The client protocol's messages, in a descriptor pool of their own."""

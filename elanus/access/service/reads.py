@@ -1,0 +1,111 @@
+"""Reads: search, query."""
+
+from typing import Any
+
+from elanus.access.calls import Call
+from elanus.access.proxy import Proxy
+from elanus.access.requests import Query, Search
+from elanus.access.translate import params
+from elanus.access.translate.placeholders import queries
+from elanus.access.translate.results import query_results, search_results
+from elanus.access.validation import check_query, check_search
+from elanus.model.errors import InvalidParameter, MissingParameter, Unimplemented
+from elanus.model.limits import Limits
+
+# Any below: protobuf messages of the private pool have no static types.
+
+_QUERY_NOT_BUILT = ("order_by_fields", "group_by_fields", "group_by_field", "query_iter_last_element_offset")
+
+
+class Reads:
+    def __init__(self, proxy: Proxy, limits: Limits) -> None:
+        self._proxy = proxy
+        self._limits = limits
+
+    def search(self, call: Call, request: Any) -> Any:
+        _refuse_search(request)
+        if not request.placeholder_group:
+            raise MissingParameter("the search has no query vectors (placeholder_group); give at least one")
+        query_type, vectors = queries(request.placeholder_group)
+        asked = params.search_params(params.pairs(request.search_params))
+        if request.nq not in (0, len(vectors)):
+            raise InvalidParameter(
+                f"nq is {request.nq}, but {len(vectors)} query vectors came with the search"
+            )
+        search = Search(
+            database=call.database,
+            collection=request.collection_name,
+            partitions=tuple(request.partition_names),
+            expression=request.dsl,
+            templates=params.templates(request.expr_template_values),
+            output_fields=tuple(request.output_fields),
+            consistency_level=params.consistency(request),
+            guarantee_ts=request.guarantee_timestamp,
+            at_ts=_at(request, asked.iterator),
+            queries=vectors,
+            query_type=query_type,
+            field=asked.field,
+            limit=asked.limit,
+            offset=asked.offset,
+            metric=asked.metric,
+            params=asked.index,
+            round_decimal=asked.round_decimal,
+        )
+        check_search(search, self._limits)
+        result = self._proxy.search(search)
+        call.check()
+        return search_results(result, result.rows.schema, request.collection_name)
+
+    def query(self, call: Call, request: Any) -> Any:
+        _refuse_namespace(request)
+        given = params.pairs(request.query_params)
+        params.refuse_not_built(given, _QUERY_NOT_BUILT)
+        iterator = params.flag(given, "iterator")
+        limit = params.integer(given, "limit", -1)
+        query = Query(
+            database=call.database,
+            collection=request.collection_name,
+            partitions=tuple(request.partition_names),
+            expression=request.expr,
+            templates=params.templates(request.expr_template_values),
+            output_fields=tuple(request.output_fields),
+            consistency_level=params.consistency(request),
+            guarantee_ts=request.guarantee_timestamp,
+            at_ts=_at(request, iterator),
+            limit=None if limit == -1 else limit,
+            offset=params.integer(given, "offset", 0),
+            iterator=iterator,
+        )
+        check_query(query, self._limits)
+        result = self._proxy.query(query)
+        call.check()
+        return query_results(result, result.rows.schema, request.collection_name)
+
+
+def _at(request: Any, iterator: bool) -> int:
+    """Later pages of an iterator carry the timestamp that its first page was answered with."""
+    ts: int = request.guarantee_timestamp
+    return ts if iterator and ts >= params.FIRST_TIMESTAMP else 0
+
+
+_SEARCH_NOT_BUILT = {
+    "ids": "a search by primary keys",
+    "sub_reqs": "a search with sub-requests",
+    "function_score": "a function score (reranker)",
+    "highlighter": "a highlighter",
+    "search_aggregation": "a search aggregation",
+    "function_chains": "a function chain",
+}
+
+
+def _refuse_search(request: Any) -> None:
+    _refuse_namespace(request)
+    for descriptor, _ in request.ListFields():
+        what = _SEARCH_NOT_BUILT.get(descriptor.name)
+        if what is not None:
+            raise Unimplemented(f"{what} is not implemented")
+
+
+def _refuse_namespace(request: Any) -> None:
+    if request.namespace:
+        raise Unimplemented(f"namespaces are not implemented; the request names {request.namespace!r}")

@@ -1,0 +1,101 @@
+"""Which RPC is served by what, and on which threads."""
+
+from dataclasses import dataclass
+
+import grpc
+
+from elanus import __version__
+from elanus.access.protocol import messages
+from elanus.access.proxy import Proxy
+from elanus.access.service.collections import Collections
+from elanus.access.service.data import Data
+from elanus.access.service.databases import Databases
+from elanus.access.service.dispatch import Method, built, not_built, rpc_handler
+from elanus.access.service.executors import Executors, Lane
+from elanus.access.service.indexes import Indexes
+from elanus.access.service.loading import Loading
+from elanus.access.service.partitions import Partitions
+from elanus.access.service.reads import Reads
+from elanus.access.service.system import Identity, System
+from elanus.model.limits import Limits
+
+
+@dataclass(frozen=True)
+class Route:
+    method: Method
+    lane: Lane = Lane.CONTROL
+
+
+def handlers(
+    proxy: Proxy,
+    limits: Limits | None = None,
+    identity: Identity | None = None,
+    executors: Executors | None = None,
+) -> dict[str, grpc.RpcMethodHandler]:
+    """A handler for every RPC by its full name, as in "/milvus.proto.milvus.MilvusService/Search".
+
+    The handlers take and give serialised messages. Without `executors` they run on whichever thread calls.
+    """
+    routes = _routes(proxy, limits or Limits(), identity or Identity())
+    table = {}
+    for name, descriptor in messages.methods().items():
+        route = routes.get(descriptor.name)
+        if route is None:
+            table[name] = rpc_handler(descriptor, not_built(descriptor, __version__), Lane.CONTROL, executors)
+        else:
+            table[name] = rpc_handler(descriptor, built(descriptor, route.method), route.lane, executors)
+    return table
+
+
+def _routes(proxy: Proxy, limits: Limits, identity: Identity) -> dict[str, Route]:
+    system = System(proxy, identity)
+    databases = Databases(proxy, limits)
+    collections = Collections(proxy, limits)
+    partitions = Partitions(proxy, limits)
+    indexes = Indexes(proxy, limits)
+    loading = Loading(proxy)
+    data = Data(proxy, limits)
+    reads = Reads(proxy, limits)
+    return {
+        "Connect": Route(system.connect),
+        "GetVersion": Route(system.version),
+        "CheckHealth": Route(system.health),
+        "GetComponentStates": Route(system.component_states),
+        "AllocTimestamp": Route(system.allocate_timestamp),
+        "CreateDatabase": Route(databases.create),
+        "DropDatabase": Route(databases.drop),
+        "ListDatabases": Route(databases.list),
+        "DescribeDatabase": Route(databases.describe),
+        "AlterDatabase": Route(databases.alter),
+        "CreateCollection": Route(collections.create),
+        "DropCollection": Route(collections.drop),
+        "HasCollection": Route(collections.has),
+        "DescribeCollection": Route(collections.describe),
+        "ShowCollections": Route(collections.show),
+        "GetCollectionStatistics": Route(collections.statistics),
+        "CreatePartition": Route(partitions.create),
+        "DropPartition": Route(partitions.drop),
+        "HasPartition": Route(partitions.has),
+        "ShowPartitions": Route(partitions.show),
+        "GetPartitionStatistics": Route(partitions.statistics),
+        "CreateIndex": Route(indexes.create),
+        "DescribeIndex": Route(indexes.describe),
+        "DropIndex": Route(indexes.drop),
+        "GetIndexState": Route(indexes.state),
+        "GetIndexBuildProgress": Route(indexes.progress),
+        "GetIndexStatistics": Route(indexes.statistics),
+        "LoadCollection": Route(loading.load_collection),
+        "LoadPartitions": Route(loading.load_partitions),
+        "ReleaseCollection": Route(loading.release_collection),
+        "ReleasePartitions": Route(loading.release_partitions),
+        "GetLoadingProgress": Route(loading.progress),
+        "GetLoadState": Route(loading.state),
+        "Insert": Route(data.insert, Lane.WRITE),
+        "Upsert": Route(data.upsert, Lane.WRITE),
+        "Delete": Route(data.delete, Lane.WRITE),
+        # A flush waits for segments to be written: writers would wait behind it.
+        "Flush": Route(data.flush),
+        "GetFlushState": Route(data.flush_state),
+        "Search": Route(reads.search, Lane.READ),
+        "Query": Route(reads.query, Lane.READ),
+    }

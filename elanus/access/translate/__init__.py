@@ -1,0 +1,1 @@
+"""The client protocol's messages to `model` and back."""

@@ -1,0 +1,254 @@
+"""Key-value pairs, search and index parameters, expression templates, consistency."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from elanus.access.protocol import messages
+from elanus.access.requests import TemplateValue
+from elanus.model.errors import InvalidParameter, Unimplemented
+from elanus.model.types import ConsistencyLevel
+
+# Any below: protobuf messages of the private pool have no static types; search parameters are free JSON.
+
+NESTED = "params"
+"""The key under which clients nest parameters as JSON."""
+_TRUE = frozenset({"true", "True", "TRUE", "1"})
+_FALSE = frozenset({"false", "False", "FALSE", "0", ""})
+
+
+def pairs(values: Iterable[Any]) -> dict[str, str]:
+    """KeyValuePairs to a dict. Raises InvalidParameter on a key that is given twice with different values."""
+    found: dict[str, str] = {}
+    for pair in values:
+        if found.setdefault(pair.key, pair.value) != pair.value:
+            raise InvalidParameter(
+                f"parameter {pair.key!r} is given twice, as {found[pair.key]!r} and as {pair.value!r}"
+            )
+    return found
+
+
+def to_pairs(values: Mapping[str, str]) -> list[Any]:
+    return [messages.KeyValuePair(key=key, value=value) for key, value in values.items()]
+
+
+def integer(values: Mapping[str, str], key: str, default: int) -> int:
+    """The integer under `key`. Raises InvalidParameter."""
+    text = values.get(key)
+    if text is None or text == "":
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidParameter(f"{key} is {text!r}; it must be an integer") from None
+
+
+def flag(values: Mapping[str, str], key: str) -> bool:
+    """The boolean under `key`, False where it is missing. Raises InvalidParameter."""
+    text = values.get(key, "")
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise InvalidParameter(f"{key} is {text!r}; it must be true or false")
+
+
+def nested(text: str) -> dict[str, Any]:
+    """The JSON object that clients put under `params`. Raises InvalidParameter."""
+    if not text.strip():
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InvalidParameter(f"params is {text!r}, which is not JSON: {error}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InvalidParameter(f"params is {text!r}; it must be a JSON object")
+    return found
+
+
+def loose(value: Any) -> Any:
+    """A number or boolean that came as a string as what it is; other values as they came."""
+    if not isinstance(value, str):
+        return value
+    for read in (int, float):
+        try:
+            return read(value)
+        except ValueError:
+            continue
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return value
+
+
+def flatten(values: Mapping[str, str]) -> dict[str, Any]:
+    """Flat keys and those nested under `params` as one dict, numbers as numbers; a nested key wins."""
+    flat = {key: loose(value) for key, value in values.items() if key != NESTED}
+    return flat | {key: loose(value) for key, value in nested(values.get(NESTED, "")).items()}
+
+
+# Searches ------------------------------------------------------------------------------------------------
+
+_SEARCH_KEYS = frozenset(
+    {
+        "topk",
+        "limit",
+        "offset",
+        "anns_field",
+        "metric_type",
+        "round_decimal",
+        "ignore_growing",
+        "iterator",
+        "nq",
+        "collection_id",
+        "cluster_id",
+        "page_retain_order",
+        "search_iter_v2",
+        "search_iter_batch_size",
+        "search_iter_last_bound",
+        "search_iter_id",
+        "timezone",
+        "time_fields",
+        "hints",
+        "pipeline_trace",
+    }
+)
+"""Keys of a search that are not parameters of the index."""
+_NOT_BUILT = (
+    "group_by_field",
+    "group_by_fields",
+    "group_size",
+    "strict_group_size",
+    "rank_group_scorer",
+    "order_by_fields",
+    "analyzer_name",
+    "json_path",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchParams:
+    """What a search's key-value pairs say. `index`: the parameters of the index, from wherever they came."""
+
+    limit: int
+    offset: int = 0
+    field: str = ""
+    metric: str = ""
+    round_decimal: int = -1
+    iterator: bool = False
+    index: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def search_params(values: Mapping[str, str]) -> SearchParams:
+    """Raises InvalidParameter, or Unimplemented for what is not built."""
+    refuse_not_built(values, _NOT_BUILT)
+    inner = nested(values.get(NESTED, ""))
+    # Clients differ in where they put these: beside `params` or inside.
+    outer = {k: _text(v) for k, v in inner.items() if k in _SEARCH_KEYS} | dict(values)
+    refuse_not_built({k: _text(v) for k, v in inner.items()}, _NOT_BUILT)
+    if "topk" not in outer and "limit" not in outer:
+        raise InvalidParameter("the search has no topk; give a limit of at least 1")
+    index = {k: loose(v) for k, v in values.items() if k not in _SEARCH_KEYS and k != NESTED}
+    index |= {k: loose(v) for k, v in inner.items() if k not in _SEARCH_KEYS}
+    return SearchParams(
+        limit=integer(outer, "topk" if "topk" in outer else "limit", 0),
+        offset=integer(outer, "offset", 0),
+        field=outer.get("anns_field", ""),
+        metric=outer.get("metric_type", ""),
+        round_decimal=integer(outer, "round_decimal", -1),
+        iterator=flag(outer, "iterator"),
+        index=index,
+    )
+
+
+def refuse_not_built(values: Mapping[str, str], keys: Iterable[str]) -> None:
+    """Raises Unimplemented for a parameter that would change the answer and is not built."""
+    for key in keys:
+        if values.get(key, "") not in ("", "null", "None", "false", "False"):
+            raise Unimplemented(f"the parameter {key}={values[key]!r} is not implemented")
+    if flag(values, "ignore_growing"):
+        raise Unimplemented("ignore_growing=true is not implemented; leave it out to search all rows")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# Indexes -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexParams:
+    """An index as asked for: `type` "" and `metric` "" where the client left the choice to the server."""
+
+    type: str
+    metric: str
+    build: dict[str, Any]
+
+
+_INDEX_KEYS = ("index_type", "metric_type")
+
+
+def index_params(values: Mapping[str, str]) -> IndexParams:
+    """CreateIndex's extra_params, flat or nested under `params`. Raises InvalidParameter."""
+    flat = flatten(values)
+    return IndexParams(
+        type=str(flat.get("index_type", "")),
+        metric=str(flat.get("metric_type", "")).upper(),
+        build={key: value for key, value in flat.items() if key not in _INDEX_KEYS},
+    )
+
+
+# Reads ---------------------------------------------------------------------------------------------------
+
+FIRST_TIMESTAMP = 3
+"""A guarantee timestamp below this is a code for a consistency level, not a time."""
+
+
+def consistency(request: Any) -> ConsistencyLevel | None:
+    """The level a read asks for; None: the collection's own. Raises InvalidParameter."""
+    if request.use_default_consistency:
+        return None
+    try:
+        return ConsistencyLevel(request.consistency_level)
+    except ValueError:
+        names = ", ".join(f"{level.value} ({level.name.title()})" for level in ConsistencyLevel)
+        raise InvalidParameter(
+            f"consistency_level is {request.consistency_level}; it must be one of {names}"
+        ) from None
+
+
+def templates(values: Mapping[str, Any]) -> dict[str, TemplateValue]:
+    """Expression template values. Raises Unimplemented for bytes, InvalidParameter for an empty one."""
+    return {name: _template(name, value) for name, value in values.items()}
+
+
+def _template(name: str, value: Any) -> TemplateValue:
+    kind = value.WhichOneof("val")
+    if kind is None:
+        raise InvalidParameter(f"the template variable {name!r} has no value")
+    if kind == "bytes_val":
+        raise Unimplemented(f"the template variable {name!r} holds bytes, which is not implemented")
+    if kind == "array_val":
+        return _template_array(name, value.array_val)
+    found: TemplateValue = getattr(value, kind)
+    return found
+
+
+def _template_array(name: str, array: Any) -> list[TemplateValue]:
+    kind = array.WhichOneof("data")
+    if kind is None:
+        return []
+    if kind == "array_data":
+        return [_template_array(name, inner) for inner in array.array_data.data]
+    if kind == "json_data":
+        try:
+            return [msgspec.json.decode(text) for text in array.json_data.data]
+        except msgspec.DecodeError as error:
+            raise InvalidParameter(f"the template variable {name!r} holds invalid JSON: {error}") from None
+    return list(getattr(array, kind).data)

@@ -1,0 +1,161 @@
+"""Rows of an insert or upsert, value by value; their shape was settled when they were translated."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from elanus.model.errors import InvalidParameter, TooLarge
+from elanus.model.limits import UNLIMITED, Limits
+from elanus.model.schema import Field, Schema
+from elanus.model.types import DataType
+
+_SHOWN = 32
+"""Characters of a wrong value that a message shows."""
+
+
+def check_rows(schema: Schema, rows: pa.RecordBatch, limits: Limits, *, upsert: bool = False) -> None:
+    """`rows` has a column per field that the client sent, named by field id.
+
+    Raises InvalidParameter with field and row, TooLarge for a request above the insert size.
+    """
+    if rows.num_rows == 0:
+        raise InvalidParameter("there are no rows to write; give at least one")
+    if limits.insert_size != UNLIMITED and rows.nbytes > limits.insert_size:
+        raise TooLarge(
+            f"the rows have {rows.nbytes} bytes; at most {limits.insert_size} may be written at once"
+        )
+    present = set(rows.schema.names)
+    for field in schema.fields:
+        if field.key not in present:
+            _check_absent(field, upsert)
+        elif field.auto_id and not upsert:
+            raise InvalidParameter(f"field {field.name!r} has autoID: leave it out, its values are generated")
+        else:
+            _check_column(rows.column(field.key), field, schema, limits)
+
+
+def _check_absent(field: Field, upsert: bool) -> None:
+    if field.dynamic or field.nullable or field.default is not None or (field.auto_id and not upsert):
+        return
+    why = "an upsert needs the primary key of each row" if field.primary else "it has no default"
+    raise InvalidParameter(f"field {field.name!r} is missing from the rows; {why}")
+
+
+def _check_column(column: pa.Array, field: Field, schema: Schema, limits: Limits) -> None:
+    if column.null_count and not field.nullable and field.default is None:
+        row = _first(pc.is_null(column))
+        raise InvalidParameter(f"field {field.name!r}, row {row} is null; the field is not nullable")
+    check = _CHECKS.get(field.type)
+    if check is not None:
+        check(column, field, schema, limits)
+
+
+def _first(wrong: pa.Array) -> int | None:
+    """The first row of a boolean mask that is true."""
+    row = pc.index(wrong, True).as_py()
+    return None if row < 0 else int(row)
+
+
+def _check_floats(column: pa.Array, field: Field, schema: Schema, limits: Limits) -> None:
+    row = _first(pc.fill_null(pc.invert(pc.is_finite(column)), False))
+    if row is not None:
+        raise InvalidParameter(
+            f"field {field.name!r}, row {row} is {column[row]}; it must be a finite number"
+        )
+
+
+def _check_vectors(column: pa.FixedSizeListArray, field: Field, schema: Schema, limits: Limits) -> None:
+    values = column.flatten().to_numpy(zero_copy_only=True)
+    # The sum of finite float32 in float64 is finite: one pass without a mask for the usual case.
+    if np.isfinite(values.sum(dtype=np.float64)):
+        return
+    position = int(np.flatnonzero(~np.isfinite(values))[0])
+    row, element = divmod(position, field.dim)
+    raise InvalidParameter(
+        f"field {field.name!r}, row {row}: element {element} is {values[position]}; "
+        "it must be a finite number"
+    )
+
+
+def _check_texts(column: pa.Array, field: Field, schema: Schema, limits: Limits) -> None:
+    lengths = pc.binary_length(column)
+    row = _first(pc.fill_null(pc.greater(lengths, field.max_length), False))
+    if row is not None:
+        raise InvalidParameter(
+            f"field {field.name!r}, row {row}: {_shown(column[row].as_py())} has {lengths[row]} bytes; "
+            f"max_length is {field.max_length}"
+        )
+
+
+def _check_json(column: pa.Array, field: Field, schema: Schema, limits: Limits) -> None:
+    lengths = pc.binary_length(column)
+    row = _first(pc.fill_null(pc.greater(lengths, limits.json_length), False))
+    if row is not None:
+        raise InvalidParameter(
+            f"field {field.name!r}, row {row} has {lengths[row]} bytes of JSON; "
+            f"at most {limits.json_length} are allowed"
+        )
+    static = frozenset(f.name for f in schema.fields) if field.dynamic else frozenset()
+    decode = _object.decode if field.dynamic else msgspec.json.decode
+    for row, text in enumerate(column.to_pylist()):
+        if text is not None:
+            _check_json_row(text, row, field, static, decode)
+
+
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+# Any: a JSON value may be anything.
+def _check_json_row(
+    text: bytes, row: int, field: Field, static: frozenset[str], decode: Callable[[bytes], Any]
+) -> None:
+    try:
+        value = decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        what = "a JSON object" if field.dynamic else "JSON"
+        raise InvalidParameter(
+            f"field {field.name!r}, row {row}: {_shown(text)} is not {what}: {error}"
+        ) from None
+    if static and not static.isdisjoint(value):
+        name = next(key for key in value if key in static)
+        raise InvalidParameter(
+            f"row {row}: the dynamic field has a key {name!r}, which is the name of a field; "
+            "give it as that field"
+        )
+
+
+def _check_arrays(column: pa.LargeListArray, field: Field, schema: Schema, limits: Limits) -> None:
+    lengths = pc.list_value_length(column)
+    row = _first(pc.fill_null(pc.greater(lengths, field.max_capacity), False))
+    if row is not None:
+        raise InvalidParameter(
+            f"field {field.name!r}, row {row} has {lengths[row]} elements; "
+            f"max_capacity is {field.max_capacity}"
+        )
+    check = _CHECKS.get(field.element_type)
+    if check is None:
+        return
+    elements = column.flatten()
+    try:
+        check(elements, field, schema, limits)
+    except InvalidParameter as error:
+        # The position is that of the element in all rows' elements; say which row it is in.
+        raise InvalidParameter(f"{error.message} (counted over the elements of all rows)") from None
+
+
+def _shown(value: str | bytes) -> str:
+    return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
+
+
+_CHECKS: dict[DataType, Callable[[Any, Field, Schema, Limits], None]] = {
+    DataType.FLOAT: _check_floats,
+    DataType.DOUBLE: _check_floats,
+    DataType.VARCHAR: _check_texts,
+    DataType.JSON: _check_json,
+    DataType.ARRAY: _check_arrays,
+    DataType.FLOAT_VECTOR: _check_vectors,
+}
