@@ -7,33 +7,18 @@ no key for is below `elanus`. In Python the names are snake case: `config.proxy.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic.alias_generators import to_camel
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from elanus.model.limits import Limits as ProtocolLimits
 from elanus.model.limits import table as limit_table
+from elanus.runtime.config_own import Own
+from elanus.runtime.config_section import Bytes, Count, Limit, MiB, Port, Seconds, Section
 from elanus.runtime.logs import Format, Level
 
+# Defaults are declared where they are used; here they get their keys.
 PROTOCOL = ProtocolLimits()
-"""The limits of the protocol and their defaults are declared there; here they get their keys."""
-MiB = 1 << 20
-GiB = 1 << 30
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, Field(ge=1)]
-Limit = Annotated[int, Field(ge=-1)]
-"""A count or size; -1 is no limit."""
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A group of keys. Immutable; a key it does not have is an error."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", validate_default=True
-    )
 
 
 class ProxyGrpc(Section):
@@ -216,60 +201,6 @@ class Management(Section):
 class Log(Section):
     level: Level = Field("info", description="Least level that is logged.")
     format: Format = Field("text", description="Lines for people (text) or programs (json).")
-
-
-class LogFiles(Section):
-    segment_bytes: Bytes = Field(64 * MiB, description="A log goes on in a new file at this size, in bytes.")
-    ring_bytes: Bytes = Field(
-        32 * MiB, description="Latest records of a log that are kept in memory for its readers, in bytes."
-    )
-    max_record_bytes: Bytes = Field(900 * 1024, description="Largest record, in bytes.")
-    group_commit_max_bytes: Bytes = Field(8 * MiB, description="Most bytes that one fsync makes durable.")
-    group_commit_max_records: Count = Field(4096, description="Most records that one fsync makes durable.")
-    append_queue: Count = Field(
-        4096, description="Appends of a log that wait for the fsync; more wait outside."
-    )
-
-
-class Meta(Section):
-    watch_queue: Count = Field(4096, description="Events that wait for a slow watcher before it is dropped.")
-    history: Count = Field(10_000, description="Latest changes that a watch may start from.")
-
-
-class Objects(Section):
-    temp_grace_seconds: Seconds = Field(
-        3600, description="Left-over temporary files older than this are removed at start, in seconds."
-    )
-    cache_bytes: Bytes = Field(10 * GiB, description="Disk cache of remote objects, in bytes.")
-
-
-class Executors(Section):
-    control: Count = Field(8, description="Threads of calls on collections, indexes, loading.")
-    read: Count = Field(16, description="Threads of searches and queries.")
-    write: Count = Field(16, description="Threads of inserts, upserts, deletes and flushes.")
-
-
-class Search(Section):
-    block_bytes: Bytes = Field(
-        32 * MiB, description="Memory of distances that one brute-force block may take, in bytes."
-    )
-
-
-class Shutdown(Section):
-    grace_seconds: Seconds = Field(
-        3, description="After SIGTERM the server ends within this time, calls in flight included."
-    )
-
-
-class Own(Section):
-    """What Milvus has no key for."""
-
-    log: LogFiles = LogFiles()
-    meta: Meta = Meta()
-    objects: Objects = Objects()
-    executors: Executors = Executors()
-    search: Search = Search()
-    shutdown: Shutdown = Shutdown()
 
 
 class Config(BaseSettings):

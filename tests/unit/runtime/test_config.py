@@ -10,8 +10,9 @@ from pydantic import Field, SecretStr
 
 from elanus.model.limits import table
 from elanus.runtime import config_sources
-from elanus.runtime.config import Config, Section
+from elanus.runtime.config import Config
 from elanus.runtime.config_report import MASK, as_json, as_yaml, rows, shown
+from elanus.runtime.config_section import Section
 from elanus.runtime.config_sources import ConfigError, Flag, environment_name, known_keys, load
 
 

@@ -1,0 +1,141 @@
+"""The keys below `elanus`: bounds for which Milvus has no key, or another meaning."""
+
+from pydantic import Field
+
+from elanus.runtime.config_section import Bytes, Count, MiB, Seconds, Section
+from elanus.storage.log.limits import LogLimits
+from elanus.storage.meta.sqlite import SqliteLimits
+from elanus.storage.retry import RetryPolicy
+
+# Defaults are declared where they are used; here they get their keys.
+LOG = LogLimits()
+META = SqliteLimits()
+RETRY = RetryPolicy()
+
+
+class LogFiles(Section):
+    file_bytes: Bytes = Field(
+        LOG.file, description="A log goes on in a new file beyond this size; trimming works in whole files."
+    )
+    group_bytes: Bytes = Field(LOG.group, description="Records that share one write and one fsync, in bytes.")
+    batch_bytes: Bytes = Field(LOG.batch, description="Largest atomic batch of records, in bytes.")
+    tail_bytes: Bytes = Field(
+        LOG.tail, description="Newest records of a log that are kept in memory for its readers, in bytes."
+    )
+    read_bytes: Bytes = Field(LOG.read, description="One read from a log file, in bytes.")
+    poll_bytes: Bytes = Field(LOG.poll, description="Records that a reader gets at a time, in bytes.")
+    index_bytes: Bytes = Field(
+        LOG.index, description="Distance of the remembered positions of a log file, in bytes."
+    )
+    max_record_bytes: Bytes = Field(
+        900 * 1024, description="A write is cut into records of at most about this size, in bytes."
+    )
+    poll_records: Count = Field(256, description="Records that a reader gets at a time.")
+    catch_up_seconds: Seconds = Field(
+        600, description="A consumer that lies behind the tail reads up to it within this time, in seconds."
+    )
+
+    @property
+    def limits(self) -> LogLimits:
+        return LogLimits(
+            file=self.file_bytes,
+            group=self.group_bytes,
+            batch=self.batch_bytes,
+            tail=self.tail_bytes,
+            read=self.read_bytes,
+            poll=self.poll_bytes,
+            index=self.index_bytes,
+        )
+
+
+class Meta(Section):
+    history_events: Count = Field(META.history_events, description="Latest changes a watch may start from.")
+    watch_events: Count = Field(
+        META.watch_events, description="Changes that wait for a watch's reader; beyond it the watch is lost."
+    )
+    group_transactions: Count = Field(
+        META.group_transactions, description="Waiting transactions that share one fsync."
+    )
+    edit_attempts: Count = Field(20, description="Races for a manifest that an edit may lose.")
+    sequence_attempts: Count = Field(100, description="Races for a range of ids that may be lost.")
+
+    @property
+    def limits(self) -> SqliteLimits:
+        return SqliteLimits(
+            history_events=self.history_events,
+            watch_events=self.watch_events,
+            group_transactions=self.group_transactions,
+        )
+
+
+class Retry(Section):
+    deadline_seconds: Seconds = Field(
+        RETRY.deadline, description="Retriable storage errors are retried this long, in seconds."
+    )
+    first_seconds: Seconds = Field(RETRY.first, description="Wait before the first retry, in seconds.")
+    longest_seconds: Seconds = Field(RETRY.longest, description="Longest wait between retries, in seconds.")
+
+    @property
+    def policy(self) -> RetryPolicy:
+        return RetryPolicy(
+            deadline=self.deadline_seconds, first=self.first_seconds, longest=self.longest_seconds
+        )
+
+
+class Executors(Section):
+    control: Count = Field(8, description="Threads of calls on collections, indexes and loading.")
+    read: Count = Field(16, description="Threads of searches and queries.")
+    write: Count = Field(16, description="Threads of inserts, upserts and deletes.")
+
+
+class Catalogue(Section):
+    confirm_seconds: Seconds = Field(
+        10, description="A change of the schema waits this long for a proxy to follow it, in seconds."
+    )
+
+
+class Flushing(Section):
+    seal_seconds: Seconds = Field(30, description="A flush waits this long for the data node, in seconds.")
+    trim_seconds: Seconds = Field(10, description="Logs are trimmed this often, in seconds.")
+    read_attempts: Count = Field(
+        10, description="Statistics are read again this often when a flush came in between."
+    )
+
+
+class Building(Section):
+    threads: Count = Field(1, description="Threads of one index build.")
+
+
+class Serving(Section):
+    load_threads: Count = Field(4, description="Segments that a query node loads at a time.")
+    plan_cache: Count = Field(1024, description="Parsed filter expressions that are kept.")
+    delete_batch_keys: Count = Field(4096, description="Deletes that are applied to a segment at a time.")
+    wait_seconds: Seconds = Field(
+        30, description="A read without a deadline waits this long for the log, in seconds."
+    )
+
+
+class Search(Section):
+    block_rows: Count = Field(65_536, description="Rows of one brute-force block.")
+    block_bytes: Bytes = Field(32 * MiB, description="Memory of one brute-force block, in bytes.")
+
+
+class Shutdown(Section):
+    grace_seconds: Seconds = Field(
+        3, description="After SIGTERM the server ends within this time, calls in flight included."
+    )
+
+
+class Own(Section):
+    """What Milvus has no key for."""
+
+    log: LogFiles = LogFiles()
+    meta: Meta = Meta()
+    retry: Retry = Retry()
+    executors: Executors = Executors()
+    catalogue: Catalogue = Catalogue()
+    flush: Flushing = Flushing()
+    build: Building = Building()
+    serve: Serving = Serving()
+    search: Search = Search()
+    shutdown: Shutdown = Shutdown()
