@@ -6,6 +6,7 @@ Not on obstore's local store: that one neither syncs files nor their directories
 import os
 import shutil
 import stat
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,7 +25,7 @@ from elanus.storage.objects.port import LocalFile, ObjectInfo
 
 _TEMPORARY = ".tmp"
 _PLACING_ATTEMPTS = 8
-"""A delete that empties a folder removes it; a put that raced with it makes it again, at most this often."""
+"""A put that raced with another process's delete makes the emptied folder again, at most this often."""
 
 
 class ObjectFile:
@@ -54,6 +55,8 @@ class LocalObjectStore:
         """Makes the directory where it is missing, removes what a crash left. Raises StorageError."""
         self._directory = directory
         self._temporary = directory / _TEMPORARY
+        self._folders = threading.Lock()
+        """Held while a folder is made for an object or removed because it is empty."""
         try:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary.mkdir(parents=True, exist_ok=True)
@@ -112,7 +115,8 @@ class LocalObjectStore:
         target = self._target(path)
         try:
             target.unlink(missing_ok=True)
-            self._remove_empty(target.parent)
+            with self._folders:
+                self._remove_empty(target.parent)
         except NotADirectoryError:
             return
         except OSError as error:
@@ -149,8 +153,9 @@ class LocalObjectStore:
     def _place(self, temporary: Path, target: Path, place: Callable[[Path, Path], None]) -> None:
         for attempt in range(1, _PLACING_ATTEMPTS + 1):
             try:
-                self._make_folder(target.parent)
-                place(temporary, target)
+                with self._folders:
+                    self._make_folder(target.parent)
+                    place(temporary, target)
                 break
             except FileNotFoundError:
                 if attempt == _PLACING_ATTEMPTS:
@@ -161,7 +166,9 @@ class LocalObjectStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
-            raise NotADirectoryError(f"{folder} is an object") from error
+            if folder.is_file():
+                raise NotADirectoryError(f"{folder} is an object") from error
+            raise FileNotFoundError(f"{folder} was removed meanwhile") from error
 
     def _sync_up(self, folder: Path) -> None:
         """Syncs the folder and those above it: another thread may have made one and not synced it yet."""
