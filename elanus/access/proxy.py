@@ -1,55 +1,279 @@
 """The proxy's operations in terms of `model`: what every front (gRPC, REST, in-process) calls."""
 
+import time
+from collections.abc import Callable
+
+import msgspec
+
 from elanus.access import requests as q
-from elanus.model.nouns import Collection, Database
+from elanus.access.gate import WriteGate
+from elanus.access.index_params import index_of
+from elanus.access.reads import Reader
+from elanus.access.writes import Writer, _partition_id
+from elanus.model.codes import Code
+from elanus.model.errors import (
+    CollectionNotFound,
+    ElanusError,
+    IndexNotFound,
+    InvalidParameter,
+    PartitionNotLoaded,
+    Unimplemented,
+)
+from elanus.model.nouns import Collection, Database, LoadIntent, LoadState
+from elanus.model.timestamps import from_ms
+from elanus.roles.data import DataCoordinator
+from elanus.roles.index import IndexCoordinator
+from elanus.roles.query import QueryCoordinator
+from elanus.roles.root import RootCoordinator
+from elanus.storage.catalog import Catalog
+
+DEFAULT_PARTITION = "_default"
+
+
+class ProxyLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a call stays with the server before the client has to ask again for progress."""
+
+    flush_seconds: float
+    index_seconds: float
+    load_seconds: float
 
 
 class Proxy:
-    """Stateless; safe to call from many threads. Raises `model.errors`. (Interface; being written.)"""
+    """Stateless; safe to call from many threads. Raises `model.errors`."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        root: RootCoordinator,
+        data: DataCoordinator,
+        index: IndexCoordinator,
+        query: QueryCoordinator,
+        reader: Reader,
+        writer: Writer,
+        gate: WriteGate,
+        health: Callable[[], list[str]],
+        limits: ProxyLimits,
+    ) -> None:
+        self._catalog = catalog
+        self._root = root
+        self._data = data
+        self._index = index
+        self._query = query
+        self._reader = reader
+        self._writer = writer
+        self._gate = gate
+        self._health = health
+        self._limits = limits
+        self.insert = writer.insert
+        self.upsert = writer.upsert
+        self.delete = writer.delete
+        self.search = reader.search
+        self.query = reader.query
+
+    def confirm(self, revision: int, timeout_seconds: float) -> None:
+        """`roles.ProxyControl`."""
+        self._catalog.wait(revision, timeout_seconds)
+        self._gate.drain(timeout_seconds)
 
     # databases
-    def create_database(self, name: str, properties: dict[str, str]) -> None: raise NotImplementedError
-    def drop_database(self, name: str) -> None: raise NotImplementedError
-    def databases(self) -> list[Database]: raise NotImplementedError
-    def database(self, name: str) -> Database: raise NotImplementedError
-    def alter_database(self, name: str, properties: dict[str, str], delete_keys: list[str]) -> None: raise NotImplementedError
+
+    def create_database(self, name: str, properties: dict[str, str]) -> None:
+        self._root.create_database(name, properties)
+
+    def drop_database(self, name: str) -> None:
+        self._root.drop_database(name)
+
+    def databases(self) -> list[Database]:
+        return sorted(self._catalog.databases(), key=lambda d: d.id)
+
+    def database(self, name: str) -> Database:
+        return self._catalog.database(name)
+
+    def alter_database(self, name: str, properties: dict[str, str], delete_keys: list[str]) -> None:
+        self._root.alter_database(name, properties, delete_keys)
 
     # collections; `name` may be an alias
-    def create_collection(self, request: q.CreateCollection) -> None: raise NotImplementedError
-    def drop_collection(self, database: str, name: str) -> None: raise NotImplementedError
-    def collection(self, database: str, name: str = "", id: int = 0) -> Collection: raise NotImplementedError
-    def collections(self, database: str) -> list[Collection]: raise NotImplementedError
-    def aliases_of(self, collection: Collection) -> list[str]: raise NotImplementedError
-    def row_count(self, database: str, name: str, partition: str = "") -> int: raise NotImplementedError
+
+    def create_collection(self, request: q.CreateCollection) -> None:
+        if request.partitions:
+            raise Unimplemented("a partition key (num_partitions) is not implemented")
+        self._root.create_collection(
+            request.database,
+            request.name,
+            request.schema,
+            request.shards,
+            [DEFAULT_PARTITION],
+            request.consistency_level,
+            request.properties,
+        )
+
+    def drop_collection(self, database: str, name: str) -> None:
+        self._root.drop_collection(database, name)
+
+    def collection(self, database: str, name: str = "", id: int = 0) -> Collection:
+        """By name or alias, or by id where there is no name. Raises CollectionNotFound."""
+        if name:
+            return self._catalog.collection_named(database, name)
+        found = self._catalog.collection(id)
+        if found is None or found.dropping or found.database_id != self._catalog.database(database).id:
+            raise CollectionNotFound(f"can't find collection[database={database}][collection={id}]")
+        return found
+
+    def collections(self, database: str) -> list[Collection]:
+        home = self._catalog.database(database)
+        names = [n for n in self._catalog.names(home.id) if not n.alias]
+        found = (self._catalog.collection(n.collection_id) for n in names)
+        return [c for c in found if c is not None and not c.dropping]
+
+    def aliases_of(self, collection: Collection) -> list[str]:
+        names = self._catalog.names(collection.database_id)
+        return [n.name for n in names if n.alias and n.collection_id == collection.id]
+
+    def row_count(self, database: str, name: str, partition: str = "") -> int:
+        collection = self._catalog.collection_named(database, name)
+        counts = self._data.row_counts(collection.id)
+        return counts[_partition_id(collection, partition)] if partition else sum(counts.values())
 
     # partitions
-    def create_partition(self, database: str, collection: str, name: str) -> None: raise NotImplementedError
-    def drop_partition(self, database: str, collection: str, name: str) -> None: raise NotImplementedError
+
+    def create_partition(self, database: str, collection: str, name: str) -> None:
+        self._root.create_partition(self._catalog.collection_named(database, collection).id, name)
+
+    def drop_partition(self, database: str, collection: str, name: str) -> None:
+        self._root.drop_partition(self._catalog.collection_named(database, collection).id, name)
 
     # indexes; field or index name "" = any
-    def create_index(self, database: str, collection: str, field: str, name: str, params: dict[str, str]) -> None: raise NotImplementedError
-    def indexes(self, database: str, collection: str, field: str = "", name: str = "") -> list[q.IndexState]: raise NotImplementedError
-    def drop_index(self, database: str, collection: str, field: str, name: str) -> None: raise NotImplementedError
+
+    def create_index(
+        self, database: str, collection: str, field: str, name: str, params: dict[str, str]
+    ) -> None:
+        """Returns when the index is built, or after a while, when clients ask for its state."""
+        found = self._catalog.collection_named(database, collection)
+        wanted = found.schema.field(field)
+        asked = index_of(wanted, params)
+        self._index.create_index(
+            found.id, wanted.id, name or field, asked.type, str(asked.metric), asked.params, params
+        )
+        self._index.progress(found.id, self._limits.index_seconds)
+
+    def indexes(self, database: str, collection: str, field: str = "", name: str = "") -> list[q.IndexState]:
+        found = self._catalog.collection_named(database, collection)
+        progress = {p.index_id: p for p in self._index.progress(found.id, 0)}
+        states = []
+        for definition in self._catalog.indexes(found.id):
+            state = progress.get(definition.id)
+            indexed = found.schema.by_id[definition.field_id]
+            if state is None or name not in ("", definition.name) or field not in ("", indexed.name):
+                continue
+            states.append(
+                q.IndexState(
+                    definition=definition,
+                    field_name=indexed.name,
+                    total_rows=state.total_rows,
+                    indexed_rows=state.indexed_rows,
+                    pending_rows=state.pending_rows,
+                    failure=state.failure,
+                )
+            )
+        return states
+
+    def drop_index(self, database: str, collection: str, field: str, name: str) -> None:
+        """Nothing where there is no such index; a loaded collection keeps its vector indexes, as in Milvus."""
+        found = self._catalog.collection_named(database, collection)
+        for state in self.indexes(database, collection, field, name):
+            vector = found.schema.by_id[state.definition.field_id].type.is_vector
+            if vector and self._catalog.load(found.id) is not None:
+                raise ElanusError(
+                    f"vector index cannot be dropped on loaded collection: release {found.name!r} first",
+                    Code.UNEXPECTED,
+                )
+            self._index.drop_index(found.id, state.definition.id)
 
     # loading; partitions [] = the whole collection
-    def load(self, database: str, collection: str, partitions: list[str], replicas: int, fields: list[str], refresh: bool) -> None: raise NotImplementedError
-    def release(self, database: str, collection: str, partitions: list[str]) -> None: raise NotImplementedError
-    def load_progress(self, database: str, collection: str, partitions: list[str]) -> q.LoadProgress: raise NotImplementedError
+
+    def load(
+        self,
+        database: str,
+        collection: str,
+        partitions: list[str],
+        replicas: int,
+        fields: list[str],
+        refresh: bool,
+    ) -> None:
+        """Returns when it serves, or after a while, when clients ask for the progress."""
+        found = self._catalog.collection_named(database, collection)
+        if replicas != 1:
+            raise InvalidParameter(
+                f"replica_number is {replicas}; there is one query node, so it can be at most 1"
+            )
+        indexed = {i.field_id for i in self._catalog.indexes(found.id)}
+        bare = [f.name for f in found.schema.vectors if f.id not in indexed]
+        if bare:
+            raise IndexNotFound(
+                f"there is no vector index on field: [{' '.join(bare)}], please create index firstly"
+            )
+        wanted = [_partition_id(found, p) for p in partitions]
+        field_ids = [found.schema.field(f).id for f in fields]
+        self._query.load(found.id, wanted, replicas, field_ids, self._limits.load_seconds)
+
+    def release(self, database: str, collection: str, partitions: list[str]) -> None:
+        found = self._catalog.collection_named(database, collection)
+        self._query.release(found.id, [_partition_id(found, p) for p in partitions])
+
+    def load_progress(self, database: str, collection: str, partitions: list[str]) -> q.LoadProgress:
+        found = self._catalog.collection_named(database, collection)
+        intent = self._catalog.load(found.id)
+        if intent is None or not self._covers(intent, found, partitions):
+            return q.LoadProgress(state=LoadState.NOT_LOADED, percent=0)
+        percent = self._query.progress(found.id)
+        failure = self._query.failure(found.id)
+        if percent < 100 and failure:
+            raise ElanusError(
+                f"collection {collection!r} cannot be loaded: {failure}", Code.SEGMENT_LOAD_FAILED
+            )
+        state = LoadState.LOADED if percent == 100 else LoadState.LOADING
+        return q.LoadProgress(state=state, percent=percent)
+
+    def _covers(self, intent: LoadIntent, collection: Collection, partitions: list[str]) -> bool:
+        wanted = [_partition_id(collection, p) for p in partitions]
+        return intent.whole_collection or all(p in intent.partitions for p in wanted)
+
     def loaded_partitions(self, database: str, collection: str) -> dict[str, int]:
         """Loaded partition names and their percentage."""
-        raise NotImplementedError
+        found = self._catalog.collection_named(database, collection)
+        intent = self._catalog.load(found.id)
+        if intent is None:
+            raise PartitionNotLoaded(f"collection {collection!r} is not loaded")
+        percent = self._query.progress(found.id)
+        return {
+            p.name: percent for p in found.partitions if intent.whole_collection or p.id in intent.partitions
+        }
 
     # data
-    def insert(self, request: q.Write) -> q.Written: raise NotImplementedError
-    def upsert(self, request: q.Write) -> q.Written: raise NotImplementedError
-    def delete(self, request: q.Delete) -> q.Written: raise NotImplementedError
-    def search(self, request: q.Search) -> q.SearchResult: raise NotImplementedError
-    def query(self, request: q.Query) -> q.QueryResult: raise NotImplementedError
-    def flush(self, database: str, collections: list[str]) -> dict[str, q.Flushed]: raise NotImplementedError
-    def flush_state(self, database: str, collection: str, ts: int) -> bool: raise NotImplementedError
+
+    def flush(self, database: str, collections: list[str]) -> dict[str, q.Flushed]:
+        """Returns when the rows are sealed, or after a while, when clients ask `flush_state`."""
+        found = {name: self._catalog.collection_named(database, name) for name in collections}
+        answers = {}
+        for name, collection in found.items():
+            ticket = self._data.flush(collection.id, self._limits.flush_seconds)
+            answers[name] = q.Flushed(
+                segments=ticket.sealing,
+                flushed_segments=ticket.flushed,
+                seal_ms=ticket.seal_ms,
+                ts=ticket.ts,
+            )
+        return answers
+
+    def flush_state(self, database: str, collection: str, ts: int) -> bool:
+        return self._data.is_flushed(self._catalog.collection_named(database, collection).id, ts)
 
     # service
-    def allocate_timestamp(self) -> int: raise NotImplementedError
+
+    def allocate_timestamp(self) -> int:
+        return from_ms(int(time.time() * 1000))
+
     def health(self) -> list[str]:
         """Reasons why the service is not healthy; [] when it is."""
-        raise NotImplementedError
+        return self._health()

@@ -1,7 +1,8 @@
 """What the proxy is asked and what it answers, in terms of `model`: no protobuf here."""
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class CreateCollection:
     schema: Schema
     shards: int = 1
     consistency_level: ConsistencyLevel = ConsistencyLevel.BOUNDED
-    properties: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = dataclasses.field(default_factory=dict)
     partitions: int = 0
     """Number of partitions behind a partition key; 0: none asked for."""
 
@@ -74,7 +75,7 @@ class Delete:
     collection: str
     partition: str = ""
     expression: str
-    templates: dict[str, TemplateValue] = field(default_factory=dict)
+    templates: dict[str, TemplateValue] = dataclasses.field(default_factory=dict)
     consistency_level: ConsistencyLevel | None = None
 
 
@@ -86,7 +87,7 @@ class Read:
     collection: str
     partitions: tuple[str, ...] = ()
     expression: str = ""
-    templates: dict[str, TemplateValue] = field(default_factory=dict)
+    templates: dict[str, TemplateValue] = dataclasses.field(default_factory=dict)
     output_fields: tuple[str, ...] = ()
     consistency_level: ConsistencyLevel | None = None
     guarantee_ts: int = 0
@@ -105,17 +106,16 @@ class Search(Read):
     limit: int
     offset: int = 0
     metric: str = ""
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
     round_decimal: int = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query(Read):
-    """`limit` None: no limit. `ids`: rows with these primary keys, instead of `expression`."""
+    """`limit` None: no limit."""
 
     limit: int | None = None
     offset: int = 0
-    ids: pa.Array | None = None
     iterator: bool = False
 
 

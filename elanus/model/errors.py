@@ -87,6 +87,10 @@ class NotReady(ElanusError):
     code = Code.SERVICE_NOT_READY
 
 
+class ViewGone(NotReady):
+    """A node no longer has the view that a read pinned: the whole read starts again on the new one."""
+
+
 class Unavailable(ElanusError):
     code = Code.SERVICE_UNAVAILABLE
 
@@ -132,6 +136,10 @@ class CorruptError(StorageError):
     """Stored bytes are not what was written; says which file and offset."""
 
     code = Code.DATA_INTEGRITY
+
+
+class CompactedError(CorruptError):
+    """The changes asked for are no longer kept: read the whole range again and watch from there."""
 
 
 class DiskFullError(StorageError):

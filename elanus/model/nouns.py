@@ -1,4 +1,4 @@
-"""What the meta store and the object store hold: collections, channels, manifests, views (architecture, 2)."""
+"""What the meta store and the object store hold: collections, channels, manifests, views."""
 
 from enum import StrEnum
 from typing import Any
@@ -14,20 +14,20 @@ class Noun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Immutable and stored as JSON; `msgspec.structs.replace` makes the next version."""
 
 
-class Database(Noun):
+class Database(Noun, frozen=True, kw_only=True):
     id: int
     name: str
     properties: dict[str, str] = {}
     created_ts: int = 0
 
 
-class Partition(Noun):
+class Partition(Noun, frozen=True, kw_only=True):
     id: int
     name: str
     created_ts: int = 0
 
 
-class Channel(Noun):
+class Channel(Noun, frozen=True, kw_only=True):
     """One shard of one collection. Its id is never reused; it starts at `start` in `log`."""
 
     id: int
@@ -40,7 +40,7 @@ class Channel(Noun):
         return Position(self.start_offset, self.start_ts)
 
 
-class Collection(Noun):
+class Collection(Noun, frozen=True, kw_only=True):
     """A collection as the root coordinator stores it."""
 
     id: int
@@ -58,7 +58,7 @@ class Collection(Noun):
         return next((p for p in self.partitions if p.name == name), None)
 
 
-class Name(Noun):
+class Name(Noun, frozen=True, kw_only=True):
     """What a name of a database stands for: a collection, directly or as an alias."""
 
     name: str
@@ -66,7 +66,7 @@ class Name(Noun):
     alias: bool = False
 
 
-class IndexDefinition(Noun):
+class IndexDefinition(Noun, frozen=True, kw_only=True):
     """An index that a user created on a field. `params` are the client's, without index and metric type."""
 
     id: int
@@ -81,7 +81,7 @@ class IndexDefinition(Noun):
     """What the client sent, to be answered as it came."""
 
 
-class PartitionRange(Noun):
+class PartitionRange(Noun, frozen=True, kw_only=True):
     """Rows [start, end) of a segment belong to `partition_id`."""
 
     partition_id: int
@@ -89,7 +89,7 @@ class PartitionRange(Noun):
     end: int
 
 
-class IndexFile(Noun):
+class IndexFile(Noun, frozen=True, kw_only=True):
     """A built index of a segment."""
 
     index_id: int
@@ -101,7 +101,7 @@ class IndexFile(Noun):
     params: dict[str, Any] = {}
 
 
-class Segment(Noun):
+class Segment(Noun, frozen=True, kw_only=True):
     """An immutable set of rows of one channel, as a manifest names it."""
 
     name: str
@@ -122,7 +122,7 @@ class Segment(Noun):
     """Inputs of a compaction that a view still serves until this one is indexed."""
 
 
-class DeleteFile(Noun):
+class DeleteFile(Noun, frozen=True, kw_only=True):
     """Deletes of an offset range: (key, partition id or ALL, ts, as_of or null), unresolved."""
 
     name: str
@@ -132,7 +132,7 @@ class DeleteFile(Noun):
     max_ts: int
 
 
-class RangeDelete(Noun):
+class RangeDelete(Noun, frozen=True, kw_only=True):
     """Truncate or DropPartition: hides rows with ts <= as_of, in `partition_id` or all."""
 
     partition_id: int
@@ -140,7 +140,7 @@ class RangeDelete(Noun):
     as_of: int
 
 
-class Manifest(Noun):
+class Manifest(Noun, frozen=True, kw_only=True):
     """The only source of truth on a channel's sealed data: what lies below F is here, the rest in the log."""
 
     channel_id: int
@@ -162,7 +162,7 @@ class Manifest(Noun):
         return sum(s.rows for s in self.segments)
 
 
-class ManifestPointer(Noun):
+class ManifestPointer(Noun, frozen=True, kw_only=True):
     """What the meta store holds of a manifest; moved by compare-and-swap."""
 
     version: int
@@ -173,12 +173,12 @@ class ManifestPointer(Noun):
     segments: int = 0
 
 
-class ViewSegment(Noun):
+class ViewSegment(Noun, frozen=True, kw_only=True):
     segment: Segment
     node: int
 
 
-class View(Noun):
+class View(Noun, frozen=True, kw_only=True):
     """What a replica serves for a channel. Known on nodes by `name`, its body's unique object name."""
 
     name: str
@@ -204,7 +204,7 @@ class View(Noun):
         return frozenset({s.node for s in self.placement} | {self.growing_node})
 
 
-class ViewPointer(Noun):
+class ViewPointer(Noun, frozen=True, kw_only=True):
     """What the meta store holds of a view: enough for a proxy to ask its nodes."""
 
     name: str
@@ -214,28 +214,42 @@ class ViewPointer(Noun):
     replica: int
     nodes: tuple[int, ...]
     growing_node: int
-    floor_offset: int
+    start_offset: int
     manifest_version: int
 
 
-class LogIdentity(Noun):
+class LogIdentity(Noun, frozen=True, kw_only=True):
     """Which incarnation of a log the stored offsets belong to (rule 12)."""
 
     identity: str
 
 
-class Mark(Noun):
+class Mark(Noun, frozen=True, kw_only=True):
     """Every channel of the log is sealed below this position."""
 
     offset: int
     ts: int
 
 
-class Owner(Noun):
+class Owner(Noun, frozen=True, kw_only=True):
     """The data node that may edit a channel's manifest, and which time it was given (rule 8)."""
 
     node: int
     epoch: int
+
+
+class DropCollectionIntent(Noun, frozen=True, kw_only=True):
+    """Replayed until the collection is gone from every place (rule 13)."""
+
+    collection: Collection
+
+
+class DropPartitionIntent(Noun, frozen=True, kw_only=True):
+    """`as_of` per channel id: rows with ts up to it are hidden; {} until every proxy has confirmed."""
+
+    collection_id: int
+    partition_id: int
+    as_of: dict[int, int] = {}
 
 
 class LoadState(StrEnum):
@@ -245,7 +259,7 @@ class LoadState(StrEnum):
     LOADED = "Loaded"
 
 
-class LoadIntent(Noun):
+class LoadIntent(Noun, frozen=True, kw_only=True):
     """A user asked for these partitions to be served."""
 
     collection_id: int

@@ -78,5 +78,3 @@ class Schema(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, dict
             there = ", ".join(f.name for f in self.fields if not f.dynamic)
             raise FieldNotFound(f"field {name!r} does not exist; the schema has {there}")
         return found
-
-

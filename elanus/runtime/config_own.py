@@ -57,6 +57,9 @@ class Meta(Section):
         META.group_transactions, description="Waiting transactions that share one fsync."
     )
     edit_attempts: Count = Field(20, description="Races for a manifest that an edit may lose.")
+    id_step: Count = Field(1000, description="Ids of collections, segments and jobs that are leased at a time.")
+    row_id_step: Count = Field(100_000, description="Automatic primary keys that a proxy leases at a time.")
+    lease_seconds: Seconds = Field(10, description="A coordinator that is silent this long loses its role.")
     sequence_attempts: Count = Field(100, description="Races for a range of ids that may be lost.")
 
     @property
@@ -96,6 +99,15 @@ class Catalogue(Section):
 
 class Flushing(Section):
     seal_seconds: Seconds = Field(30, description="A flush waits this long for the data node, in seconds.")
+    answer_seconds: Seconds = Field(
+        10, description="A flush call stays this long; then the client asks for its state, in seconds."
+    )
+    buffer_bytes: Bytes = Field(
+        1024 * MiB, description="Rows not flushed yet, over all channels; beyond it the largest is flushed."
+    )
+    threads: Count = Field(1, description="Channels that are flushed at a time.")
+    check_seconds: Seconds = Field(0.5, description="How often sizes and ages are looked at, in seconds.")
+    retry_seconds: Seconds = Field(2, description="Wait after a flush that failed, in seconds.")
     trim_seconds: Seconds = Field(10, description="Logs are trimmed this often, in seconds.")
     read_attempts: Count = Field(
         10, description="Statistics are read again this often when a flush came in between."
@@ -104,10 +116,29 @@ class Flushing(Section):
 
 class Building(Section):
     threads: Count = Field(1, description="Threads of one index build.")
+    builds: Count = Field(1, description="Indexes that are built at a time.")
+    attempts: Count = Field(3, description="A build that fails is tried this often.")
+    retry_seconds: Seconds = Field(2, description="Wait after a build that failed, in seconds.")
+    answer_seconds: Seconds = Field(
+        1, description="A CreateIndex call stays this long; then the client asks for its state, in seconds."
+    )
 
 
 class Serving(Section):
     load_threads: Count = Field(4, description="Segments that a query node loads at a time.")
+    answer_seconds: Seconds = Field(
+        2, description="A load call stays this long; then the client asks for its progress, in seconds."
+    )
+    view_seconds: Seconds = Field(
+        30, description="A read waits this long for a view that is being prepared, in seconds."
+    )
+    view_retry_seconds: Seconds = Field(0.005, description="How often it looks whether it is there.")
+    view_grace_seconds: Seconds = Field(5, description="Nodes keep a replaced view this long, in seconds.")
+    retry_seconds: Seconds = Field(2, description="Wait after a view that could not be prepared, in seconds.")
+    refresh_offsets: Count = Field(
+        100_000, description="A view that would hold up the trimming of so many records is made anew."
+    )
+    prepare_batch: Count = Field(256, description="Collections whose views are prepared together.")
     plan_cache: Count = Field(1024, description="Parsed filter expressions that are kept.")
     delete_batch_keys: Count = Field(4096, description="Deletes that are applied to a segment at a time.")
     wait_seconds: Seconds = Field(

@@ -15,7 +15,8 @@ OWNERS = "data/owner/"
 MARKS = "data/mark/"
 LOGS = "data/log/"
 JOBS = "job/"
-INTENTS = "intent/"
+COLLECTION_DROPS = "intent/drop-collection/"
+PARTITION_DROPS = "intent/drop-partition/"
 SESSIONS = "session/"
 COORDINATORS = "coordinator/"
 SEQUENCES = "sequence/"
@@ -72,8 +73,12 @@ def job(job_id: int) -> str:
     return f"{JOBS}{job_id}"
 
 
-def intent(intent_id: int) -> str:
-    return f"{INTENTS}{intent_id}"
+def collection_drop(collection_id: int) -> str:
+    return f"{COLLECTION_DROPS}{collection_id}"
+
+
+def partition_drop(partition_id: int) -> str:
+    return f"{PARTITION_DROPS}{partition_id}"
 
 
 def session(role: str, node_id: int) -> str:

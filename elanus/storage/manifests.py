@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from elanus.model.errors import AmbiguousError, ConflictError, CorruptError, RetriableStorageError
-from elanus.model.nouns import Channel, Manifest, ManifestPointer, Segment
+from elanus.model.nouns import Channel, Manifest, ManifestPointer, Mark, Segment
+from elanus.model.timestamps import Position
 from elanus.storage import codec, keys
 from elanus.storage.meta import Absent, Compare, Item, MetaStore
 from elanus.storage.objects import ObjectStore
@@ -31,7 +32,26 @@ class Manifests:
         item = self._meta.get(keys.manifest(channel.id))
         if item is not None:
             return codec.decode(item.value, ManifestPointer, item.key)
-        return ManifestPointer(version=0, name="", floor_offset=channel.start_offset, floor_ts=channel.start_ts)
+        return ManifestPointer(
+            version=0, name="", floor_offset=channel.start_offset, floor_ts=channel.start_ts
+        )
+
+    def mark(self, log: str) -> Position:
+        """Every channel of the log is sealed below it."""
+        item = self._meta.get(keys.mark(log))
+        if item is None:
+            return Position(0, 0)
+        mark = codec.decode(item.value, Mark, item.key)
+        return Position(mark.offset, mark.ts)
+
+    def start(self, channel: Channel) -> tuple[ManifestPointer, Position]:
+        """The pointer, and the pair at which a consumer of the channel starts: max(floor, mark).
+
+        The mark is read first: one that is newer than the manifest would skip what was sealed in between.
+        """
+        mark = self.mark(channel.log)
+        pointer = self.pointer(channel)
+        return pointer, max(Position(pointer.floor_offset, pointer.floor_ts), mark)
 
     def body(self, channel: Channel, pointer: ManifestPointer) -> Manifest:
         if not pointer.name:

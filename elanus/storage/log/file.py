@@ -106,12 +106,8 @@ class LogFile:
 
         Raises CorruptError naming file and byte where a bad frame has a good one behind it.
         """
+        tail, size = self.check()
         with self.path.open("r+b") as file:
-            size = os.fstat(file.fileno()).st_size
-            with mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ) as data, memoryview(data) as view:
-                tail = self._scan(view)
-                if tail.position < size:
-                    self._refuse_good_frame_behind(data, view, tail.position)
             if tail.position < size:
                 logger.warning(
                     "%s: cut an unfinished write, never acknowledged: %d bytes at byte %d (offset %d)",
@@ -125,6 +121,19 @@ class LogFile:
             os.fsync(file.fileno())
         fsync_directory(self.path.parent)
         return tail
+
+    def check(self) -> tuple[Tail, int]:
+        """Checks every frame and changes nothing: where the good ones end, and the file's size in bytes.
+
+        Raises CorruptError naming file and byte where a bad frame has a good one behind it.
+        """
+        with self.path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            with mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ) as data, memoryview(data) as view:
+                tail = self._scan(view)
+                if tail.position < size:
+                    self._refuse_good_frame_behind(data, view, tail.position)
+        return tail, size
 
     def verify(self, position: int) -> bool:
         """True if the last frame, at `position`, is whole on disk (as far as one can look past the cache)."""

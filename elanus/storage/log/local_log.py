@@ -87,7 +87,7 @@ class LocalLog:
         self._files_lock = threading.Lock()
         self._group: GroupCommit[Sequence[bytes], list[Appended]] = GroupCommit(self._commit, limits.group)
         try:
-            self._state = _load_state(folder)
+            self._state = load_state(folder)
             self.files = self._open_files()
             last = self.files[-1]
             tail = last.recover()
@@ -282,39 +282,42 @@ class LocalLog:
         self._state = state
 
     def _open_files(self) -> tuple[LogFile, ...]:
-        """All files, headers checked; the chain of bases and sizes has no hole."""
-        state = self._state
-        identity = uuid.UUID(hex=state.identity).bytes
-        bases = sorted((b, p) for p in self.folder.iterdir() if (b := base_of(p)) is not None)
-        for base, path in bases:
-            if base < state.start_offset:
-                path.unlink()
-        files = [
-            LogFile.open(path, identity, self.limits.index)
-            for base, path in bases
-            if base >= state.start_offset
-        ]
-        if not files or files[0].base != state.start_offset:
-            found = f"the first is {files[0].path.name}" if files else "there is none"
+        """All files, headers checked; what a crash left of a trim is removed."""
+        for path in left_of_a_trim(self.folder, self._state):
+            path.unlink()
+        return open_files(self.folder, self._state, self.limits.index)
+
+
+def left_of_a_trim(folder: Path, state: LogState) -> list[Path]:
+    """Files below the log's start."""
+    return [p for p in folder.iterdir() if (base := base_of(p)) is not None and base < state.start_offset]
+
+
+def open_files(folder: Path, state: LogState, index_bytes: int) -> tuple[LogFile, ...]:
+    """The files of a log, headers checked; changes nothing.
+
+    Raises CorruptError where the chain of bases and sizes has a hole.
+    """
+    identity = uuid.UUID(hex=state.identity).bytes
+    bases = sorted((b, p) for p in folder.iterdir() if (b := base_of(p)) is not None)
+    files = [LogFile.open(path, identity, index_bytes) for base, path in bases if base >= state.start_offset]
+    if not files or files[0].base != state.start_offset:
+        found = f"the first is {files[0].path.name}" if files else "there is none"
+        raise CorruptError(f"{folder}: the file with offset {state.start_offset} is missing; {found}")
+    for previous, file in pairwise(files):
+        if file.header.previous_base != previous.base:
             raise CorruptError(
-                f"{self.folder}: the file with offset {state.start_offset} is missing; {found}"
+                f"{folder}: the file with offset {file.header.previous_base} is missing, "
+                f"between {previous.path.name} and {file.path.name}"
             )
-        for previous, file in pairwise(files):
-            if file.header.previous_base != previous.base:
-                raise CorruptError(
-                    f"{self.folder}: the file with offset {file.header.previous_base} is missing, "
-                    f"between {previous.path.name} and {file.path.name}"
-                )
-            size = previous.path.stat().st_size
-            if size != file.header.previous_bytes:
-                raise CorruptError(
-                    f"{previous.path} has {size} bytes; it was closed with {file.header.previous_bytes}"
-                )
-        if files[-1].base < state.last_base:
+        size = previous.path.stat().st_size
+        if size != file.header.previous_bytes:
             raise CorruptError(
-                f"{self.folder}: the file with offset {state.last_base} is missing, it was the last"
+                f"{previous.path} has {size} bytes; it was closed with {file.header.previous_bytes}"
             )
-        return tuple(files)
+    if files[-1].base < state.last_base:
+        raise CorruptError(f"{folder}: the file with offset {state.last_base} is missing, it was the last")
+    return tuple(files)
 
 
 def below_start(log: LocalLog, offset: int) -> NotFoundError:
@@ -323,7 +326,8 @@ def below_start(log: LocalLog, offset: int) -> NotFoundError:
     )
 
 
-def _load_state(folder: Path) -> LogState:
+def load_state(folder: Path) -> LogState:
+    """Raises CorruptError or NewerFormatError with the file's name."""
     path = folder / STATE_FILE
     try:
         data = path.read_bytes()

@@ -1,0 +1,284 @@
+"""The index coordinator: index definitions, and the builds that sealed segments still need."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from elanus.coordinators.term import Term
+from elanus.model.codes import Code
+from elanus.model.errors import (
+    CollectionNotFound,
+    ConflictError,
+    ElanusError,
+    IndexNotFound,
+    InvalidParameter,
+)
+from elanus.model.nouns import Channel, Collection, IndexDefinition, IndexFile, Manifest, Segment
+from elanus.model.types import Metric
+from elanus.roles.index import IndexNode, IndexProgress, IndexTask
+from elanus.storage import codec, keys
+from elanus.storage.catalog import Catalog
+from elanus.storage.manifests import Manifests, edit_id
+from elanus.storage.meta import Absent, MetaStore
+from elanus.storage.sequence import Sequence
+
+log = logging.getLogger(__name__)
+
+WITHOUT_FILE = frozenset({"FLAT"})
+"""Index types that are the vectors themselves."""
+
+
+class IndexPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    min_rows: int
+    """Segments with fewer rows are searched without an index (and count as indexed)."""
+    builds: int
+    """Builds at a time."""
+    attempts: int
+    retry_seconds: float
+
+
+class LocalIndexCoordinator:
+    """`roles.IndexCoordinator` in this process."""
+
+    def __init__(
+        self,
+        term: Term,
+        *,
+        meta: MetaStore,
+        catalog: Catalog,
+        manifests: Manifests,
+        ids: Sequence,
+        node: IndexNode,
+        policy: IndexPolicy,
+    ) -> None:
+        self._term = term
+        self._meta = meta
+        self._catalog = catalog
+        self._manifests = manifests
+        self._ids = ids
+        self._node = node
+        self._policy = policy
+        self._changed = threading.Condition()
+        self._building: set[tuple[str, int]] = set()
+        self._failures: dict[tuple[str, int], str] = {}
+        self._stopping = False
+        self._pool = ThreadPoolExecutor(policy.builds, thread_name_prefix="index")
+        self._thread = threading.Thread(target=self._follow_manifests, name="index-jobs", daemon=True)
+
+    def start(self) -> None:
+        """Forgets the jobs of a coordinator that is gone, and looks at every collection once."""
+        stale = [item.key for item in self._meta.range(keys.JOBS)[0]]
+        if stale:
+            self._term.txn([], {}, stale)
+        self._watch = self._meta.watch(keys.MANIFESTS, self._meta.range(keys.MANIFESTS)[1] + 1)
+        self._thread.start()
+        for collection in self._catalog.collections():
+            self._plan(collection)
+
+    def stop(self) -> None:
+        self._stopping = True
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._watch.close()
+            self._thread.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # definitions
+
+    def create_index(
+        self,
+        collection_id: int,
+        field_id: int,
+        name: str,
+        index_type: str,
+        metric: str,
+        params: dict[str, Any],
+        requested: dict[str, str],
+    ) -> IndexDefinition:
+        collection = self._collection(collection_id)
+        there = self._catalog.indexes(collection_id)
+        definition = IndexDefinition(
+            id=self._ids.take(),
+            collection_id=collection_id,
+            field_id=field_id,
+            name=name,
+            type=index_type,
+            metric=Metric(metric) if metric else None,
+            params=params,
+            requested=requested,
+        )
+        for old in there:
+            if msgspec.structs.replace(old, id=definition.id, requested=requested) == definition:
+                return old
+            if old.field_id == field_id:
+                raise ElanusError(
+                    "at most one distinct index is allowed per field: field "
+                    f"{collection.schema.by_id[field_id].name!r} has the index {old.name!r} ({old.type}); "
+                    "drop it first",
+                    Code.PARAMETER_INVALID,
+                )
+            if old.name == name:
+                raise InvalidParameter(f"the index name {name!r} is taken by another field's index")
+        key = keys.index(collection_id, definition.id)
+        revision = self._term.txn([Absent(key)], {key: codec.encode(definition)})
+        assert revision is not None, "index ids are given out once"
+        self._plan(collection)
+        return definition
+
+    def drop_index(self, collection_id: int, index_id: int) -> None:
+        if not any(i.id == index_id for i in self._catalog.indexes(collection_id)):
+            raise IndexNotFound(f"index {index_id} of collection {collection_id} does not exist")
+        self._term.txn([], {}, [keys.index(collection_id, index_id)])
+
+    def drop_collection(self, collection_id: int) -> None:
+        doomed = [keys.index(collection_id, i.id) for i in self._catalog.indexes(collection_id)]
+        if doomed:
+            self._term.txn([], {}, doomed)
+
+    # builds
+
+    def progress(self, collection_id: int, wait_seconds: float) -> list[IndexProgress]:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            found = self._progress(self._collection(collection_id))
+            left = deadline - time.monotonic()
+            if left <= 0 or not any(p.pending_rows and not p.failure for p in found):
+                return found
+            with self._changed:
+                self._changed.wait(min(left, self._policy.retry_seconds))
+
+    def _progress(self, collection: Collection) -> list[IndexProgress]:
+        definitions = self._catalog.indexes(collection.id)
+        manifests = [self._manifests.read(c) for c in collection.channels]
+        return [self._progress_of(d, manifests) for d in definitions]
+
+    def _progress_of(self, definition: IndexDefinition, manifests: list[Manifest]) -> IndexProgress:
+        segments = [s for m in manifests for s in m.segments]
+        total = sum(s.rows for s in segments)
+        missing = [s for s in segments if self._needs(definition, s)]
+        pending = sum(s.rows for s in missing)
+        failures = [self._failures.get((s.name, definition.id), "") for s in missing]
+        return IndexProgress(
+            index_id=definition.id,
+            total_rows=total,
+            indexed_rows=total - pending,
+            pending_rows=pending,
+            failure=next((f for f in failures if f), ""),
+        )
+
+    def _needs(self, definition: IndexDefinition, segment: Segment) -> bool:
+        return (
+            definition.metric is not None
+            and definition.type not in WITHOUT_FILE
+            and segment.rows >= self._policy.min_rows
+            and not any(i.index_id == definition.id for i in segment.indexes)
+        )
+
+    def _follow_manifests(self) -> None:
+        for events in self._watch:
+            changed = {int(e.key.removeprefix(keys.MANIFESTS)) for e in events if e.value is not None}
+            if self._stopping:
+                return
+            for collection in self._catalog.collections():
+                if any(c.id in changed for c in collection.channels):
+                    self._plan(collection)
+            with self._changed:
+                self._changed.notify_all()
+
+    def _plan(self, collection: Collection) -> None:
+        """Submits every build that is missing and not under way."""
+        definitions = self._catalog.indexes(collection.id)
+        if not definitions or collection.dropping:
+            return
+        for channel in collection.channels:
+            for segment, definition in self._missing(channel, definitions):
+                self._submit(collection, channel, segment, definition)
+
+    def _missing(
+        self, channel: Channel, definitions: list[IndexDefinition]
+    ) -> Iterator[tuple[Segment, IndexDefinition]]:
+        for segment in self._manifests.read(channel).segments:
+            for definition in definitions:
+                if self._needs(definition, segment):
+                    yield segment, definition
+
+    def _submit(
+        self, collection: Collection, channel: Channel, segment: Segment, definition: IndexDefinition
+    ) -> None:
+        key = (segment.name, definition.id)
+        with self._changed:
+            if key in self._building or key in self._failures or self._stopping:
+                return
+            self._building.add(key)
+        task = IndexTask(
+            job_id=self._ids.take(),
+            collection_id=collection.id,
+            channel=channel,
+            segment=segment,
+            definition=definition,
+        )
+        self._pool.submit(self._build, task)
+
+    def _build(self, task: IndexTask) -> None:
+        key = (task.segment.name, task.definition.id)
+        try:
+            for attempt in range(1, self._policy.attempts + 1):
+                if self._stopping or not self._wanted(task):
+                    return
+                try:
+                    self._run(task)
+                    return
+                except ConflictError as error:
+                    log.info("index job %d is not needed any more: %s", task.job_id, error)
+                    return
+                except Exception as error:  # a job must not take its thread along: the failure is shown
+                    log.exception("index job %d failed, attempt %d", task.job_id, attempt)
+                    if attempt == self._policy.attempts:
+                        self._failures[key] = f"{type(error).__name__}: {error}"
+                    else:
+                        time.sleep(self._policy.retry_seconds)
+        finally:
+            with self._changed:
+                self._building.discard(key)
+                self._changed.notify_all()
+
+    def _wanted(self, task: IndexTask) -> bool:
+        there = self._catalog.indexes(task.collection_id)
+        return any(d.id == task.definition.id for d in there)
+
+    def _run(self, task: IndexTask) -> None:
+        key = keys.job(task.job_id)
+        revision = self._term.txn([], {key: msgspec.json.encode(task)})
+        assert revision is not None, "a job key has no precondition"
+        try:
+            file = self._node.build(task)
+            self._manifests.edit(
+                task.channel, edit_id(key, "index"), {key: revision}, lambda m: _with_index(m, task, file)
+            )
+        finally:
+            self._term.txn([], {}, [key])
+
+    def _collection(self, collection_id: int) -> Collection:
+        collection = self._catalog.collection(collection_id)
+        if collection is None:
+            raise CollectionNotFound(f"collection {collection_id} does not exist")
+        return collection
+
+
+def _with_index(manifest: Manifest, task: IndexTask, file: IndexFile) -> Manifest:
+    """Precondition of an index edit: the segment is present (rule 8)."""
+    if not any(s.name == task.segment.name for s in manifest.segments):
+        raise ConflictError(f"segment {task.segment.name} is not in the manifest any more")
+    return msgspec.structs.replace(
+        manifest,
+        segments=tuple(
+            msgspec.structs.replace(s, indexes=(*s.indexes, file)) if s.name == task.segment.name else s
+            for s in manifest.segments
+        ),
+    )

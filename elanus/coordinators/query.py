@@ -1,0 +1,341 @@
+"""The query coordinator: which replica serves which view on which nodes."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from elanus.coordinators.term import Term
+from elanus.model.errors import CollectionNotFound, ElanusError
+from elanus.model.nouns import (
+    Channel,
+    Collection,
+    LoadIntent,
+    ManifestPointer,
+    View,
+    ViewPointer,
+    ViewSegment,
+)
+from elanus.roles.query import QueryNode
+from elanus.storage import codec, keys
+from elanus.storage.catalog import Catalog
+from elanus.storage.manifests import Manifests
+from elanus.storage.meta import Absent, Compare, MetaStore
+from elanus.storage.objects import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+class ViewPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    grace_seconds: float
+    """How long nodes keep a view that has been replaced."""
+    retry_seconds: float
+    refresh_offsets: int
+    """A view whose start lies this far below the log's mark is made anew, so that the log can be trimmed."""
+    batch: int
+    """Views prepared at once."""
+
+
+@dataclass(frozen=True)
+class _Planned:
+    view: View
+    old: ViewPointer | None
+    old_revision: int
+    kept: bool = False
+    """The stored view is still right; only its nodes have to prepare it again."""
+
+
+class LocalQueryCoordinator:
+    """`roles.QueryCoordinator` in this process. One thread prepares and switches views."""
+
+    def __init__(
+        self,
+        term: Term,
+        *,
+        meta: MetaStore,
+        objects: ObjectStore,
+        catalog: Catalog,
+        manifests: Manifests,
+        nodes: Mapping[int, QueryNode],
+        policy: ViewPolicy,
+    ) -> None:
+        self._term = term
+        self._meta = meta
+        self._objects = objects
+        self._catalog = catalog
+        self._manifests = manifests
+        self._nodes = nodes
+        self._policy = policy
+        self._changed = threading.Condition()
+        self._dirty: set[int] = set()
+        self._served: dict[tuple[int, int], ViewPointer] = {}
+        """(channel, replica): the view that this process has seen its nodes prepare."""
+        self._failures: dict[int, str] = {}
+        self._retired: list[tuple[float, ViewPointer]] = []
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="views", daemon=True)
+        self._follower = threading.Thread(target=self._follow_manifests, name="view-changes", daemon=True)
+
+    def start(self) -> None:
+        self._watch = self._meta.watch(keys.MANIFESTS, self._meta.range(keys.MANIFESTS)[1] + 1)
+        self._dirty = {intent.collection_id for intent in self._catalog.loads()}
+        self._thread.start()
+        self._follower.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._watch.close()
+            self._thread.join()
+            self._follower.join()
+
+    # what proxies ask
+
+    def load(
+        self, collection_id: int, partitions: list[int], replicas: int, fields: list[int], wait_seconds: float
+    ) -> None:
+        collection = self._collection(collection_id)
+        old = self._catalog.load(collection_id)
+        wanted = set(partitions) | set(old.partitions if old else ())
+        intent = LoadIntent(
+            collection_id=collection_id,
+            partitions=tuple(sorted(wanted)),
+            whole_collection=not partitions or (old is not None and old.whole_collection),
+            replicas=replicas,
+            fields=tuple(fields),
+            requested_ms=int(time.time() * 1000),
+        )
+        if old is None or msgspec.structs.replace(old, requested_ms=intent.requested_ms) != intent:
+            self._term.txn([], {keys.load(collection_id): codec.encode(intent)})
+        self._touch([collection_id])
+        deadline = time.monotonic() + wait_seconds
+        with self._changed:
+            while self._progress(collection) < 100 and collection_id not in self._failures:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stopping:
+                    return
+                self._changed.wait(left)
+
+    def release(self, collection_id: int, partitions: list[int]) -> None:
+        intent = self._catalog.load(collection_id)
+        if intent is None:
+            return
+        left = self._left(intent, partitions)
+        if left:
+            kept = msgspec.structs.replace(intent, partitions=left, whole_collection=False)
+            self._term.txn([], {keys.load(collection_id): codec.encode(kept)})
+            return
+        views = self._catalog.views(collection_id)
+        doomed = [keys.view(collection_id, v.channel_id, v.replica) for v in views]
+        self._term.txn([], {}, [keys.load(collection_id), *doomed])
+        with self._changed:
+            gone = [v for v in self._served.values() if v.name in {w.name for w in views}]
+            for view in gone:
+                self._served.pop((view.channel_id, view.replica))
+            self._failures.pop(collection_id, None)
+        self._drop(views)
+
+    def _left(self, intent: LoadIntent, partitions: list[int]) -> tuple[int, ...]:
+        """The partitions still loaded after a release of some; () where that is none."""
+        if not partitions:
+            return ()
+        loaded = intent.partitions
+        if intent.whole_collection:
+            loaded = tuple(p.id for p in self._collection(intent.collection_id).partitions)
+        return tuple(p for p in loaded if p not in partitions)
+
+    def progress(self, collection_id: int) -> int:
+        collection = self._collection(collection_id)
+        with self._changed:
+            return self._progress(collection)
+
+    def _progress(self, collection: Collection) -> int:
+        served = sum((c.id, 0) in self._served for c in collection.channels)
+        return 100 * served // len(collection.channels)
+
+    def failure(self, collection_id: int) -> str:
+        return self._failures.get(collection_id, "")
+
+    # views
+
+    def _touch(self, collection_ids: Sequence[int]) -> None:
+        with self._changed:
+            self._dirty.update(collection_ids)
+            self._changed.notify_all()
+
+    def _follow_manifests(self) -> None:
+        for events in self._watch:
+            if self._stopping:
+                return
+            changed = {int(e.key.removeprefix(keys.MANIFESTS)) for e in events}
+            loaded = [self._catalog.collection(i.collection_id) for i in self._catalog.loads()]
+            self._touch([c.id for c in loaded if c and any(ch.id in changed for ch in c.channels)])
+
+    def _run(self) -> None:
+        while not self._stopping:
+            with self._changed:
+                if not self._dirty:
+                    self._changed.wait(self._policy.retry_seconds)
+                batch = sorted(self._dirty)[: self._policy.batch]
+                self._dirty.difference_update(batch)
+            try:
+                self._refresh(batch)
+                self._drop_retired()
+                self._renew_old_starts()
+            except ElanusError as error:
+                self._failed(batch, error)
+            except Exception as error:  # the thread must live on: the failure is shown to whoever waits
+                log.exception("views of %s could not be prepared", batch)
+                self._failed(batch, error)
+
+    def _failed(self, batch: list[int], error: Exception) -> None:
+        if self._stopping:
+            return
+        log.error(
+            "views of collections %s are not ready, again in %s s: %s",
+            batch,
+            self._policy.retry_seconds,
+            error,
+        )
+        with self._changed:
+            self._failures.update(dict.fromkeys(batch, f"{type(error).__name__}: {error}"))
+            self._changed.notify_all()
+            self._changed.wait(self._policy.retry_seconds)
+            if len(batch) == 1:
+                self._dirty.update(batch)
+        if len(batch) > 1:  # one bad collection must not hold up the others
+            for collection_id in batch:
+                try:
+                    self._refresh([collection_id])
+                except Exception as single:  # noqa: BLE001  # as above
+                    self._failures[collection_id] = f"{type(single).__name__}: {single}"
+                    self._touch([collection_id])
+
+    def _refresh(self, collection_ids: Sequence[int]) -> None:
+        planned = [p for c in collection_ids for p in self._plan(c)]
+        for node_id, node in self._nodes.items():
+            views = [p.view for p in planned if node_id in p.view.nodes]
+            if views:
+                node.prepare(views)
+        for plan in planned:
+            self._switch(plan)
+        with self._changed:
+            for collection_id in collection_ids:
+                self._failures.pop(collection_id, None)
+            self._changed.notify_all()
+
+    def _plan(self, collection_id: int) -> list[_Planned]:
+        collection = self._catalog.collection(collection_id)
+        if collection is None or collection.dropping or self._catalog.load(collection_id) is None:
+            return []
+        planned = []
+        for channel in collection.channels:
+            key = keys.view(collection_id, channel.id, 0)
+            item = self._meta.get(key)
+            old = codec.decode(item.value, ViewPointer, key) if item else None
+            pointer, start = self._manifests.start(channel)
+            served = self._served.get((channel.id, 0))
+            current = served is not None and old is not None and served.name == old.name
+            stale = old is not None and start.offset - old.start_offset >= self._policy.refresh_offsets
+            if old is not None and old.manifest_version == pointer.version and not stale:
+                if not current:
+                    planned.append(_Planned(self._stored(old), old, item.revision if item else 0, kept=True))
+                continue
+            view = self._view(collection, channel, old, pointer, start.offset, start.ts)
+            planned.append(_Planned(view, old, item.revision if item else 0))
+        return planned
+
+    def _stored(self, pointer: ViewPointer) -> View:
+        path = keys.view_path(pointer.channel_id, pointer.name)
+        return codec.decode(self._objects.get(path), View, path)
+
+    def _view(
+        self,
+        collection: Collection,
+        channel: Channel,
+        old: ViewPointer | None,
+        pointer: ManifestPointer,
+        start_offset: int,
+        start_ts: int,
+    ) -> View:
+        manifest = self._manifests.body(channel, pointer)
+        node = min(self._nodes)
+        version = old.version + 1 if old else 1
+        view = View(
+            name=f"{version:08d}-{secrets.token_hex(6)}",
+            channel_id=channel.id,
+            collection_id=collection.id,
+            log=channel.log,
+            replica=0,
+            version=version,
+            manifest=pointer,
+            placement=tuple(ViewSegment(segment=s, node=node) for s in manifest.segments),
+            delete_files=manifest.delete_files,
+            range_deletes=manifest.range_deletes,
+            growing_node=node,
+            start_offset=start_offset,
+            start_ts=start_ts,
+        )
+        self._objects.put_if_absent(keys.view_path(channel.id, view.name), codec.encode(view))
+        return view
+
+    def _switch(self, planned: _Planned) -> None:
+        """Moves the pointer if nobody else has; the replaced view is dropped after the grace time."""
+        view = planned.view
+        key = keys.view(view.collection_id, view.channel_id, view.replica)
+        pointer = ViewPointer(
+            name=view.name,
+            version=view.version,
+            channel_id=view.channel_id,
+            log=view.log,
+            replica=view.replica,
+            nodes=tuple(sorted(view.nodes)),
+            growing_node=view.growing_node,
+            start_offset=view.start_offset,
+            manifest_version=view.manifest.version,
+        )
+        compares: list[Compare | Absent] = [
+            Compare(key, planned.old_revision) if planned.old else Absent(key),
+            Compare(keys.load(view.collection_id), self._catalog.revision_of(keys.load(view.collection_id))),
+        ]
+        if not planned.kept and self._term.txn(compares, {key: codec.encode(pointer)}) is None:
+            self._drop([pointer])
+            self._touch([view.collection_id])
+            return
+        with self._changed:
+            before = self._served.get((view.channel_id, view.replica))
+            self._served[view.channel_id, view.replica] = pointer
+            if before is not None:
+                self._retired.append((time.monotonic() + self._policy.grace_seconds, before))
+            self._changed.notify_all()
+
+    def _drop_retired(self) -> None:
+        now = time.monotonic()
+        due = [v for at, v in self._retired if at <= now]
+        self._retired = [(at, v) for at, v in self._retired if at > now]
+        self._drop(due)
+
+    def _renew_old_starts(self) -> None:
+        for view in list(self._served.values()):
+            if self._manifests.mark(view.log).offset - view.start_offset >= self._policy.refresh_offsets:
+                for intent in self._catalog.loads():
+                    if any(v.name == view.name for v in self._catalog.views(intent.collection_id)):
+                        self._dirty.add(intent.collection_id)
+
+    def _drop(self, views: Sequence[ViewPointer]) -> None:
+        for node_id, node in self._nodes.items():
+            names = [v.name for v in views if node_id in v.nodes]
+            if names:
+                node.drop(names)
+
+    def _collection(self, collection_id: int) -> Collection:
+        collection = self._catalog.collection(collection_id)
+        if collection is None:
+            raise CollectionNotFound(f"collection {collection_id} does not exist")
+        return collection

@@ -1,0 +1,363 @@
+"""The root coordinator: databases, collections, partitions; DDL as replayed intents (rule 13)."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from elanus.coordinators.term import Term
+from elanus.model.codes import Code
+from elanus.model.columns import ALL_PARTITIONS
+from elanus.model.errors import (
+    CollectionNotFound,
+    ElanusError,
+    InvalidParameter,
+    NotReady,
+)
+from elanus.model.nouns import (
+    Channel,
+    Collection,
+    Database,
+    DropCollectionIntent,
+    DropPartitionIntent,
+    Name,
+    Partition,
+)
+from elanus.model.records import Header, Kind, encode
+from elanus.model.schema import Schema
+from elanus.model.timestamps import from_ms
+from elanus.model.types import ConsistencyLevel
+from elanus.roles.data import DataCoordinator
+from elanus.roles.index import IndexCoordinator
+from elanus.roles.proxy import ProxyControl
+from elanus.roles.query import QueryCoordinator
+from elanus.storage import codec, keys
+from elanus.storage.catalog import DEFAULT_DATABASE, Catalog
+from elanus.storage.log import LogBroker
+from elanus.storage.meta import Absent, Compare, MetaStore
+from elanus.storage.sequence import Sequence as Ids
+
+log = logging.getLogger(__name__)
+
+
+class RootLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the catalogue."""
+
+    max_databases: int
+    max_collections: int
+    max_partitions: int
+    confirm_seconds: float
+    """How long a DDL waits for a live proxy to follow it."""
+
+
+class LocalRootCoordinator:
+    """`roles.RootCoordinator` in this process. One DDL at a time."""
+
+    def __init__(
+        self,
+        term: Term,
+        *,
+        meta: MetaStore,
+        catalog: Catalog,
+        broker: LogBroker,
+        ids: Ids,
+        data: DataCoordinator,
+        index: IndexCoordinator,
+        query: QueryCoordinator,
+        proxies: Callable[[], Sequence[ProxyControl]],
+        limits: RootLimits,
+    ) -> None:
+        self._term = term
+        self._meta = meta
+        self._catalog = catalog
+        self._broker = broker
+        self._ids = ids
+        self._data = data
+        self._index = index
+        self._query = query
+        self._proxies = proxies
+        self._limits = limits
+        self._lock = threading.RLock()
+
+    def start(self) -> None:
+        """Makes the default database and replays what an earlier coordinator left unfinished."""
+        if not any(d.name == DEFAULT_DATABASE for d in self._catalog.databases()):
+            self._put_database(Database(id=self._ids.take(), name=DEFAULT_DATABASE, created_ts=_now()), [])
+        for item in self._meta.range(keys.COLLECTION_DROPS)[0]:
+            intent = codec.decode(item.value, DropCollectionIntent, item.key)
+            self._finish_drop_collection(intent.collection)
+        for item in self._meta.range(keys.PARTITION_DROPS)[0]:
+            self._finish_drop_partition(codec.decode(item.value, DropPartitionIntent, item.key))
+
+    # databases
+
+    def create_database(self, name: str, properties: dict[str, str]) -> Database:
+        with self._lock:
+            there = self._catalog.databases()
+            if any(d.name == name for d in there):
+                raise ElanusError(f"database already exist: {name}", Code.UNEXPECTED)
+            if len(there) > self._limits.max_databases:
+                raise ElanusError(
+                    f"there are {len(there) - 1} databases beside {DEFAULT_DATABASE!r}, the limit is "
+                    f"{self._limits.max_databases} (rootCoord.maxDatabaseNum)",
+                    Code.DATABASE_NUM_LIMIT_EXCEEDED,
+                )
+            database = Database(id=self._ids.take(), name=name, properties=properties, created_ts=_now())
+            self._put_database(database, [Absent(keys.database(database.id))])
+            return database
+
+    def alter_database(self, name: str, properties: dict[str, str], delete_keys: list[str]) -> Database:
+        with self._lock:
+            old = self._catalog.database(name)
+            kept = {k: v for k, v in old.properties.items() if k not in delete_keys}
+            database = msgspec.structs.replace(old, properties={**kept, **properties})
+            self._put_database(database, [])
+            return database
+
+    def drop_database(self, name: str) -> None:
+        with self._lock:
+            if name == DEFAULT_DATABASE:
+                raise InvalidParameter(f"the database {DEFAULT_DATABASE!r} cannot be dropped")
+            database = self._catalog.database(name)
+            names = [n.name for n in self._catalog.names(database.id)]
+            if names:
+                raise InvalidParameter(
+                    f"database {name!r} is not empty: drop its {len(names)} collections first, {names[0]!r} among them"
+                )
+            self._change([], {}, [keys.database(database.id)])
+
+    def _put_database(self, database: Database, compares: list[Compare | Absent]) -> None:
+        self._change(compares, {keys.database(database.id): codec.encode(database)})
+
+    # collections
+
+    def create_collection(
+        self,
+        database: str,
+        name: str,
+        schema: Schema,
+        shards: int,
+        partitions: list[str],
+        consistency_level: ConsistencyLevel,
+        properties: dict[str, str],
+    ) -> Collection:
+        with self._lock:
+            home = self._catalog.database(database)
+            existing = self._existing(home, name)
+            if existing is not None:
+                return self._same_or_error(existing, schema, shards, consistency_level, properties)
+            count = len(self._catalog.collections())
+            if count >= self._limits.max_collections:
+                raise ElanusError(
+                    f"there are {count} collections, the limit is {self._limits.max_collections}",
+                    Code.COLLECTION_NUM_LIMIT_EXCEEDED,
+                )
+            now = _now()
+            first = self._ids.take(1 + shards + len(partitions))
+            collection = Collection(
+                id=first,
+                database_id=home.id,
+                name=name,
+                schema=schema,
+                channels=tuple(self._channel(first + 1 + i) for i in range(shards)),
+                partitions=tuple(
+                    Partition(id=first + 1 + shards + i, name=p, created_ts=now)
+                    for i, p in enumerate(partitions)
+                ),
+                consistency_level=consistency_level,
+                properties=properties,
+                created_ts=now,
+            )
+            entry = Name(name=name, collection_id=collection.id)
+            self._change(
+                [Absent(keys.name(home.id, name))],
+                {
+                    keys.collection(collection.id): codec.encode(collection),
+                    keys.name(home.id, name): codec.encode(entry),
+                },
+            )
+            self._data.adopt(collection.id)
+            return collection
+
+    def _channel(self, channel_id: int) -> Channel:
+        logs = self._broker.logs()
+        name = logs[channel_id % len(logs)]
+        start = self._data.position(name, 0)
+        return Channel(id=channel_id, log=name, start_offset=start.offset, start_ts=start.ts)
+
+    def _existing(self, home: Database, name: str) -> Collection | None:
+        entry = self._catalog.name(home.id, name)
+        if entry is None:
+            return None
+        if entry.alias:
+            raise ElanusError(
+                f"{name!r} is an alias of a collection; choose another name or drop the alias first",
+                Code.ALIAS_COLLECTION_NAME_CONFLICT,
+            )
+        return self._catalog.collection(entry.collection_id)
+
+    def _same_or_error(
+        self,
+        existing: Collection,
+        schema: Schema,
+        shards: int,
+        consistency_level: ConsistencyLevel,
+        properties: dict[str, str],
+    ) -> Collection:
+        same = (
+            existing.schema == schema
+            and len(existing.channels) == shards
+            and existing.consistency_level == consistency_level
+            and existing.properties == properties
+        )
+        if not same:
+            raise ElanusError(
+                f"create duplicate collection with different parameters, collection: {existing.name}; "
+                "drop it first or use the same schema",
+                Code.UNEXPECTED,
+            )
+        return existing
+
+    def drop_collection(self, database: str, name: str) -> None:
+        with self._lock:
+            home = self._catalog.database(database)
+            entry = self._catalog.name(home.id, name)
+            if entry is None:
+                return
+            if entry.alias:
+                raise InvalidParameter(
+                    f"cannot drop the collection via alias {name!r}; use the collection's own name"
+                )
+            collection = self._collection(entry.collection_id)
+            aliases = [
+                n.name for n in self._catalog.names(home.id) if n.alias and n.collection_id == collection.id
+            ]
+            if aliases:
+                raise InvalidParameter(
+                    f"collection {name!r} has the aliases {', '.join(aliases)}; drop them first"
+                )
+            dropping = msgspec.structs.replace(collection, dropping=True)
+            intent = DropCollectionIntent(collection=dropping)
+            self._change(
+                [],
+                {
+                    keys.collection_drop(collection.id): codec.encode(intent),
+                    keys.collection(collection.id): codec.encode(dropping),
+                },
+                [keys.name(home.id, name)],
+            )
+            self._finish_drop_collection(dropping)
+
+    def _finish_drop_collection(self, collection: Collection) -> None:
+        self._query.release(collection.id, [])
+        self._index.drop_collection(collection.id)
+        self._append(collection.channels, Kind.DROP, collection.id)
+        self._data.abandon(collection.id, list(collection.channels))
+        self._change(
+            [],
+            {},
+            [
+                keys.collection(collection.id),
+                keys.collection_drop(collection.id),
+                *(keys.manifest(c.id) for c in collection.channels),
+                *(keys.owner(c.id) for c in collection.channels),
+            ],
+        )
+
+    # partitions
+
+    def create_partition(self, collection_id: int, name: str) -> Partition:
+        with self._lock:
+            collection = self._collection(collection_id)
+            existing = collection.partition(name)
+            if existing is not None:
+                return existing
+            if len(collection.partitions) >= self._limits.max_partitions:
+                raise InvalidParameter(
+                    f"collection {collection.name!r} has {len(collection.partitions)} partitions, at most "
+                    f"{self._limits.max_partitions} (rootCoord.maxPartitionNum)"
+                )
+            partition = Partition(id=self._ids.take(), name=name, created_ts=_now())
+            self._put_collection(collection, (*collection.partitions, partition))
+            return partition
+
+    def drop_partition(self, collection_id: int, name: str) -> None:
+        with self._lock:
+            collection = self._collection(collection_id)
+            partition = collection.partition(name)
+            if partition is None:
+                return
+            if partition == collection.partitions[0]:
+                raise InvalidParameter(f"the default partition {name!r} cannot be dropped")
+            load = self._catalog.load(collection_id)
+            if load is not None and (load.whole_collection or partition.id in load.partitions):
+                raise InvalidParameter(f"partition {name!r} is loaded; release it before you drop it")
+            intent = DropPartitionIntent(collection_id=collection_id, partition_id=partition.id)
+            left = tuple(p for p in collection.partitions if p.id != partition.id)
+            self._put_collection(collection, left, {keys.partition_drop(partition.id): codec.encode(intent)})
+            self._finish_drop_partition(intent)
+
+    def _finish_drop_partition(self, intent: DropPartitionIntent) -> None:
+        collection = self._catalog.collection(intent.collection_id)
+        key = keys.partition_drop(intent.partition_id)
+        if collection is not None:
+            if not intent.as_of:
+                # Every proxy has confirmed: no row of the partition is appended from here on.
+                ends = {c.log: self._broker.end_offset(c.log) for c in collection.channels}
+                at = {name: self._data.position(name, end).ts for name, end in ends.items()}
+                as_of = {c.id: at[c.log] for c in collection.channels}
+                intent = msgspec.structs.replace(intent, as_of=as_of)
+                self._change([], {key: codec.encode(intent)})
+            for channel in collection.channels:
+                header = Header(
+                    channel.id,
+                    Kind.DROP_PARTITION,
+                    partition_id=intent.partition_id,
+                    as_of=intent.as_of[channel.id],
+                    intent=intent.partition_id,
+                )
+                self._broker.append(channel.log, encode(header))
+        self._change([], {}, [key])
+
+    def _put_collection(
+        self, old: Collection, partitions: tuple[Partition, ...], more: dict[str, bytes] | None = None
+    ) -> None:
+        collection = msgspec.structs.replace(old, partitions=partitions)
+        self._change([], {keys.collection(old.id): codec.encode(collection), **(more or {})})
+
+    # shared
+
+    def _change(
+        self,
+        compares: Sequence[Compare | Absent],
+        puts: dict[str, bytes],
+        deletes: Sequence[str] = (),
+    ) -> None:
+        """One transaction, and back when every live proxy follows it."""
+        revision = self._term.txn(compares, puts, deletes)
+        if revision is None:
+            raise NotReady("the catalogue changed under this call; ask again")
+        touched = any(k.startswith(keys.CATALOG) for k in (*puts, *deletes))
+        if not touched:
+            return
+        self._catalog.wait(revision, self._limits.confirm_seconds)
+        for proxy in self._proxies():
+            proxy.confirm(revision, self._limits.confirm_seconds)
+
+    def _append(self, channels: Sequence[Channel], kind: Kind, intent: int) -> None:
+        for channel in channels:
+            self._broker.append(
+                channel.log, encode(Header(channel.id, kind, partition_id=ALL_PARTITIONS, intent=intent))
+            )
+
+    def _collection(self, collection_id: int) -> Collection:
+        collection = self._catalog.collection(collection_id)
+        if collection is None or collection.dropping:
+            raise CollectionNotFound(f"collection {collection_id} does not exist")
+        return collection
+
+
+def _now() -> int:
+    return from_ms(int(time.time() * 1000))

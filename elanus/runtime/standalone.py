@@ -1,0 +1,388 @@
+"""All roles in one process on embedded storage: what Lite opens and `elanus serve` serves."""
+
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import grpc
+
+from elanus import __version__
+from elanus.access.gate import WriteGate
+from elanus.access.proxy import Proxy, ProxyLimits
+from elanus.access.reads import Reader, ReadLimits
+from elanus.access.service import handlers
+from elanus.access.service.executors import Executors
+from elanus.access.writes import WriteLimits, Writer
+from elanus.coordinators.data import DataLimits, LocalDataCoordinator
+from elanus.coordinators.index import IndexPolicy, LocalIndexCoordinator
+from elanus.coordinators.query import LocalQueryCoordinator, ViewPolicy
+from elanus.coordinators.root import LocalRootCoordinator, RootLimits
+from elanus.coordinators.term import Term
+from elanus.model.timestamps import Position, from_ms
+from elanus.runtime.config import Config
+from elanus.storage.catalog import Catalog
+from elanus.storage.directory import DataDirectory
+from elanus.storage.log.local import LocalLogBroker
+from elanus.storage.manifests import Manifests
+from elanus.storage.meta.sqlite import SqliteMetaStore
+from elanus.storage.objects.local import LocalObjectStore
+from elanus.storage.sequence import Sequence
+from elanus.workers.data_node import LocalDataNode, SealPolicy
+from elanus.workers.index_node import IndexLimits, LocalIndexNode
+from elanus.workers.query_node import LocalQueryNode, QueryLimits
+from elanus.workers.tail import Tails
+
+log = logging.getLogger(__name__)
+
+NODE_ID = 1
+"""Of every role here: there is one of each."""
+SCRATCH = "scratch"
+
+
+class Instance:
+    """An open data directory with all roles running. Close it with `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._closing = ExitStack()
+        self._stopped = False
+
+    @classmethod
+    def open(cls, directory: Path, **settings: bool | int | float | str) -> "Instance":
+        """`settings`: configuration keys with `__` for the dots, as in `elanus__log__file_bytes=1 << 20`.
+
+        Raises DirectoryInUseError, NewerFormatError, CorruptError, InvalidParameter.
+        """
+        from elanus.runtime.config_sources import Flag, load
+
+        flags = [Flag("path", "localStorage.path", directory)]
+        flags += [Flag(name, name.replace("__", "."), value) for name, value in settings.items()]
+        instance = cls(load(flags=flags).config)
+        instance.start()
+        return instance
+
+    def start(self) -> None:
+        with ExitStack() as opened:
+            self._closing = opened
+            self._start(opened)
+            self._closing = opened.pop_all()
+
+    def stop(self) -> None:
+        """Ends what runs and closes the directory. Nothing acknowledged is lost: it is in the log."""
+        if not self._stopped:
+            self._stopped = True
+            self._closing.close()
+
+    @property
+    def handlers(self) -> Mapping[str, grpc.RpcMethodHandler]:
+        """For a caller that brings its own threads."""
+        return handlers(self.proxy, self.config.protocol_limits)
+
+    def serving_handlers(self, executors: Executors) -> Mapping[str, grpc.RpcMethodHandler]:
+        return handlers(self.proxy, self.config.protocol_limits, executors=executors)
+
+    def _start(self, opened: ExitStack) -> None:
+        own = self.config.elanus
+        directory = DataDirectory.open(self.config.local_storage.path)
+        opened.callback(directory.close)
+        self.meta = SqliteMetaStore(directory.meta, own.meta.limits)
+        opened.callback(self.meta.close)
+        self.broker = LocalLogBroker(directory.logs, own.log.limits)
+        opened.callback(self.broker.close)
+        for number in range(self.config.root_coord.dml_channel_num):
+            self.broker.create(f"dml_{number}")
+        self.objects = LocalObjectStore(directory.objects)
+        opened.callback(self.objects.close)
+        self.catalog = Catalog(self.meta)
+        opened.callback(self.catalog.close)
+        self.manifests = Manifests(self.meta, self.objects, attempts=own.meta.edit_attempts)
+        self.tails = Tails(
+            self.broker, batch=own.log.poll_records, catch_up_timeout_seconds=own.log.catch_up_seconds
+        )
+        self._start_roles(opened, _empty(directory.path / SCRATCH))
+
+    def _start_roles(self, opened: ExitStack, scratch: Path) -> None:
+        stop = threading.Event()
+        self._data_node = self._make_data_node(scratch)
+        self.query_node = LocalQueryNode(
+            NODE_ID, objects=self.objects, catalog=self.catalog, tails=self.tails, limits=self._query_limits
+        )
+        opened.callback(self.query_node.stop)
+        data = self._make_data(self._term("datacoord", stop, opened))
+        data.check_logs()
+        data.start()
+        for tail in self.tails:
+            tail.start(self._tail_start(tail.name))
+        opened.callback(self.tails.stop)
+        self._data_node.start()
+        opened.callback(self._data_node.stop)
+        data.start_trimming()
+        opened.callback(data.stop)
+        index = self._make_index(self._term("indexcoord", stop, opened), scratch)
+        index.start()
+        opened.callback(index.stop)
+        query = self._make_query(self._term("querycoord", stop, opened))
+        query.start()
+        opened.callback(query.stop)
+        root = self._make_root(self._term("rootcoord", stop, opened), data, index, query)
+        root.start()
+        self.proxy = self._make_proxy(root, data, index, query)
+
+    def _tail_start(self, name: str) -> Position:
+        """The lowest start of the log's channels; where it has none, its mark."""
+        starts = list(self._data_node.starts(name))
+        return min(starts) if starts else self.manifests.mark(name)
+
+    def _term(self, role: str, stop: threading.Event, opened: ExitStack) -> Term:
+        term = Term.begin(
+            self.meta, role, NODE_ID, ttl_seconds=self.config.elanus.meta.lease_seconds, stop=stop
+        )
+        opened.callback(term.end)
+        return term
+
+    @cached_property
+    def _ids(self) -> Sequence:
+        own = self.config.elanus.meta
+        return Sequence(self.meta, "id", step=own.id_step, attempts=own.sequence_attempts)
+
+    @cached_property
+    def _row_ids(self) -> Sequence:
+        """They start at the time, as in Milvus: rows of a restored backup keep out of a new range's way."""
+        own = self.config.elanus.meta
+        first = from_ms(int(time.time() * 1000))
+        return Sequence(self.meta, "row", step=own.row_id_step, first=first, attempts=own.sequence_attempts)
+
+    @property
+    def _query_limits(self) -> QueryLimits:
+        serve = self.config.elanus.serve
+        return QueryLimits(
+            load_threads=serve.load_threads,
+            plan_cache=serve.plan_cache,
+            delete_batch_keys=serve.delete_batch_keys,
+            wait_seconds=serve.wait_seconds,
+        )
+
+    def _make_data_node(self, scratch: Path) -> LocalDataNode:
+        flush, segment = self.config.elanus.flush, self.config.data_node.segment
+        return LocalDataNode(
+            NODE_ID,
+            meta=self.meta,
+            objects=self.objects,
+            catalog=self.catalog,
+            manifests=self.manifests,
+            tails=self.tails,
+            segment_ids=self._ids,
+            scratch=scratch,
+            policy=SealPolicy(
+                segment_bytes=segment.insert_buf_size,
+                buffer_bytes=flush.buffer_bytes,
+                age_seconds=segment.sync_period,
+                check_seconds=flush.check_seconds,
+                retry_seconds=flush.retry_seconds,
+                threads=flush.threads,
+            ),
+        )
+
+    def _make_data(self, term: Term) -> LocalDataCoordinator:
+        flush = self.config.elanus.flush
+        return LocalDataCoordinator(
+            term,
+            meta=self.meta,
+            catalog=self.catalog,
+            broker=self.broker,
+            manifests=self.manifests,
+            node_id=NODE_ID,
+            node=self._data_node,
+            limits=DataLimits(
+                seal_seconds=flush.seal_seconds,
+                trim_seconds=flush.trim_seconds,
+                read_attempts=flush.read_attempts,
+            ),
+        )
+
+    def _make_index(self, term: Term, scratch: Path) -> LocalIndexCoordinator:
+        build = self.config.elanus.build
+        return LocalIndexCoordinator(
+            term,
+            meta=self.meta,
+            catalog=self.catalog,
+            manifests=self.manifests,
+            ids=self._ids,
+            node=LocalIndexNode(
+                NODE_ID,
+                objects=self.objects,
+                catalog=self.catalog,
+                scratch=scratch,
+                limits=IndexLimits(threads=build.threads),
+            ),
+            policy=IndexPolicy(
+                min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
+                builds=build.builds,
+                attempts=build.attempts,
+                retry_seconds=build.retry_seconds,
+            ),
+        )
+
+    def _make_query(self, term: Term) -> LocalQueryCoordinator:
+        serve = self.config.elanus.serve
+        return LocalQueryCoordinator(
+            term,
+            meta=self.meta,
+            objects=self.objects,
+            catalog=self.catalog,
+            manifests=self.manifests,
+            nodes={NODE_ID: self.query_node},
+            policy=ViewPolicy(
+                grace_seconds=serve.view_grace_seconds,
+                retry_seconds=serve.retry_seconds,
+                refresh_offsets=serve.refresh_offsets,
+                batch=serve.prepare_batch,
+            ),
+        )
+
+    def _make_root(
+        self,
+        term: Term,
+        data: LocalDataCoordinator,
+        index: LocalIndexCoordinator,
+        query: LocalQueryCoordinator,
+    ) -> LocalRootCoordinator:
+        limits = self.config.protocol_limits
+        return LocalRootCoordinator(
+            term,
+            meta=self.meta,
+            catalog=self.catalog,
+            broker=self.broker,
+            ids=self._ids,
+            data=data,
+            index=index,
+            query=query,
+            proxies=lambda: [self.proxy] if "proxy" in vars(self) else [],
+            limits=RootLimits(
+                max_databases=limits.databases,
+                max_collections=limits.collections,
+                max_partitions=limits.partitions,
+                confirm_seconds=self.config.elanus.catalogue.confirm_seconds,
+            ),
+        )
+
+    def _make_proxy(
+        self,
+        root: LocalRootCoordinator,
+        data: LocalDataCoordinator,
+        index: LocalIndexCoordinator,
+        query: LocalQueryCoordinator,
+    ) -> Proxy:
+        own = self.config.elanus
+        gate = WriteGate()
+        reader = Reader(
+            catalog=self.catalog,
+            broker=self.broker,
+            nodes={NODE_ID: self.query_node},
+            limits=ReadLimits(
+                graceful_ms=self.config.common.graceful_time,
+                view_seconds=own.serve.view_seconds,
+                view_retry_seconds=own.serve.view_retry_seconds,
+            ),
+        )
+        writer = Writer(
+            catalog=self.catalog,
+            broker=self.broker,
+            row_ids=self._row_ids,
+            gate=gate,
+            reader=reader,
+            limits=WriteLimits(record_bytes=own.log.max_record_bytes),
+        )
+        return Proxy(
+            catalog=self.catalog,
+            root=root,
+            data=data,
+            index=index,
+            query=query,
+            reader=reader,
+            writer=writer,
+            gate=gate,
+            health=self.unhealthy,
+            limits=ProxyLimits(
+                flush_seconds=own.flush.answer_seconds,
+                index_seconds=own.build.answer_seconds,
+                load_seconds=own.serve.answer_seconds,
+            ),
+        )
+
+    def unhealthy(self) -> list[str]:
+        """Why the instance does not work; [] when it does."""
+        if self._stopped:
+            return ["the server is stopping"]
+        return [f"log {t.name} is not followed: {t.failure}" for t in self.tails if t.failure is not None]
+
+
+def _empty(path: Path) -> Path:
+    """The folder for files that are being made; what a crash left in it goes."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    return path
+
+
+def serve(config: Config) -> None:
+    """Serves in the foreground until SIGTERM or Ctrl-C."""
+    from prometheus_client import CollectorRegistry
+
+    from elanus.access.server import GrpcServer
+    from elanus.runtime.management import ComponentHealth, ManagementServer, State
+
+    started = time.monotonic()
+    stop = threading.Event()
+    _on_signals(lambda number, _: stop.set())
+    grace = config.elanus.shutdown.grace_seconds
+    with ExitStack() as opened:
+        instance = Instance(config)
+        instance.start()
+        opened.callback(instance.stop)
+        threads = config.elanus.executors
+        executors = Executors(control=threads.control, read=threads.read, write=threads.write)
+        opened.callback(executors.close, wait=False)
+        server = GrpcServer(
+            instance.serving_handlers(executors),
+            executors,
+            host=config.proxy.ip,
+            port=config.proxy.port,
+            limits=config.protocol_limits,
+        )
+        server.start()
+        opened.callback(server.stop, grace / 2)
+
+        def health() -> list[ComponentHealth]:
+            reasons = instance.unhealthy()
+            state = State.ABNORMAL if reasons else State.HEALTHY
+            return [ComponentHealth("standalone", state, "; ".join(reasons))]
+
+        management = ManagementServer(
+            config.management.ip, config.management.port, health, CollectorRegistry()
+        )
+        management.start()
+        opened.callback(management.stop)
+        log.info(
+            "elanus %s serves %s on %s:%d, management on port %d, after %.2f s",
+            __version__,
+            config.local_storage.path,
+            config.proxy.ip,
+            server.port,
+            management.port,
+            time.monotonic() - started,
+        )
+        stop.wait()
+        log.info("stopping: calls in flight have %.1f s", grace / 2)
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,145 @@
+"""What a data node holds of a channel: the records at or above its floor, until they are sealed."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from elanus.engine.deletes import Deletes
+from elanus.model.columns import PARTITION, TS
+from elanus.model.errors import CorruptError
+from elanus.model.nouns import Channel, RangeDelete
+from elanus.model.records import KEY, Kind, Record
+from elanus.model.schema import Schema
+from elanus.model.timestamps import Position
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Everything of a channel from its floor up to (not including) `end.offset`."""
+
+    end: Position
+    batches: tuple[pa.RecordBatch, ...]
+    """Rows in log order, with the TS column."""
+    deletes: Deletes | None
+    range_deletes: tuple[RangeDelete, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not self.batches and self.deletes is None and not self.range_deletes
+
+
+@dataclass
+class _Entry:
+    offset: int
+    ts: int
+    bytes: int
+    rows: pa.RecordBatch | None = None
+    deletes: Deletes | None = None
+    range_delete: RangeDelete | None = None
+
+
+@dataclass
+class ChannelBuffer:
+    """A follower of its channel. `apply` runs on the tail's thread, the rest on any."""
+
+    collection_id: int
+    channel: Channel
+    schema: Schema
+    floor: Position
+    start: Position
+    """Where the channel was read from: its floor, or the log's mark where that is higher."""
+    guard_revision: int
+    """Revision of the channel's owner key: whoever edits the manifest compares it."""
+    entries: list[_Entry] = field(default_factory=list)
+    bytes: int = 0
+    oldest_seconds: float = 0.0
+    seal_to: int = 0
+    """Offset up to which somebody asked to seal (exclusive)."""
+    flush_ts: dict[int, int] = field(default_factory=dict)
+    joined: bool = False
+    """The tail has handed it over: until then records below the tail's position may be missing here."""
+    dropped: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    changed: threading.Condition = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.changed = threading.Condition(self.lock)
+
+    def apply(self, offset: int, ts: int, record: Record) -> None:
+        with self.changed:
+            entry = self._entry(offset, ts, record)
+            if entry is not None:
+                if not self.entries:
+                    self.oldest_seconds = time.monotonic()
+                self.entries.append(entry)
+                self.bytes += entry.bytes
+            self.changed.notify_all()
+
+    def _entry(self, offset: int, ts: int, record: Record) -> _Entry | None:
+        header = record.header
+        match header.kind:
+            case Kind.INSERT | Kind.UPSERT:
+                rows = record.batch()
+                deletes = None
+                if header.kind is Kind.UPSERT:
+                    keys = rows.column(self.schema.primary.key)
+                    deletes = Deletes.from_record(keys, header.partition_id, ts, 0)
+                rows = rows.append_column(TS, pa.repeat(pa.scalar(ts, pa.uint64()), rows.num_rows))
+                return _Entry(offset, ts, rows.nbytes, rows=rows, deletes=deletes)
+            case Kind.DELETE:
+                batch = record.batch()
+                deletes = Deletes.from_record(batch.column(KEY), header.partition_id, ts, header.as_of)
+                return _Entry(offset, ts, batch.nbytes, deletes=deletes)
+            case Kind.DROP_PARTITION | Kind.TRUNCATE:
+                hidden = RangeDelete(partition_id=header.partition_id, ts=ts, as_of=header.as_of)
+                return _Entry(offset, ts, 0, range_delete=hidden)
+            case Kind.FLUSH:
+                self.seal_to = max(self.seal_to, offset + 1)
+                self.flush_ts[offset] = ts
+                return None
+            case Kind.DROP:
+                self.dropped = True
+                self.entries.clear()
+                self.bytes = 0
+                return None
+            case Kind.FENCE | Kind.SCHEMA_CHANGE:
+                return None
+        raise CorruptError(f"channel {self.channel.id}: record kind {header.kind.name} at offset {offset}")
+
+    def cut(self, end: Position) -> Cut:
+        """What lies below `end`, which is a position the channel has been applied to."""
+        with self.lock:
+            below = [e for e in self.entries if e.offset < end.offset]
+        found = [e.deletes for e in below if e.deletes is not None]
+        return Cut(
+            end=end,
+            batches=tuple(e.rows for e in below if e.rows is not None),
+            deletes=Deletes.concat(found) if found else None,
+            range_deletes=tuple(e.range_delete for e in below if e.range_delete is not None),
+        )
+
+    def sealed(self, end: Position) -> None:
+        """The manifest has moved to `end`: what lies below is no longer needed here."""
+        with self.changed:
+            self.floor = end
+            self.entries = [e for e in self.entries if e.offset >= end.offset]
+            self.bytes = sum(e.bytes for e in self.entries)
+            self.flush_ts = {o: t for o, t in self.flush_ts.items() if o >= end.offset}
+            self.oldest_seconds = time.monotonic()
+            self.changed.notify_all()
+
+    def sealed_to(self, applied: Position) -> Position:
+        """An idle channel counts as sealed up to where it has been applied."""
+        with self.lock:
+            return max(applied, self.floor) if self.joined and not self.entries else self.floor
+
+    def partition_rows(self) -> dict[int, int]:
+        with self.lock:
+            batches = [e.rows for e in self.entries if e.rows is not None]
+        counts: dict[int, int] = {}
+        for batch in batches:
+            for item in batch.column(PARTITION).value_counts().to_pylist():
+                counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
+        return counts

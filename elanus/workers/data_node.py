@@ -1,0 +1,319 @@
+"""The data node: buffers its channels' records and seals them into segments and delete files."""
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from elanus.engine.deletes import write_delete_file
+from elanus.engine.segment_file import write_segment
+from elanus.model.errors import (
+    AmbiguousError,
+    ConflictError,
+    NotFoundError,
+    NotReady,
+    RetriableStorageError,
+    StorageError,
+)
+from elanus.model.nouns import Channel, Collection, DeleteFile, Manifest, Segment
+from elanus.model.timestamps import Position
+from elanus.roles.data import ChannelState
+from elanus.storage import keys
+from elanus.storage.catalog import Catalog
+from elanus.storage.manifests import Manifests, edit_id, leave_passed_deletes
+from elanus.storage.meta import MetaStore
+from elanus.storage.objects import ObjectStore
+from elanus.storage.sequence import Sequence
+from elanus.workers.channel_buffer import ChannelBuffer, Cut
+from elanus.workers.tail import Tails
+
+log = logging.getLogger(__name__)
+
+
+class SealPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """When a channel is sealed without being asked."""
+
+    segment_bytes: int
+    buffer_bytes: int
+    """All channels together; above it the largest is sealed."""
+    age_seconds: float
+    check_seconds: float
+    retry_seconds: float
+    threads: int
+
+
+class LocalDataNode:
+    """One data node in this process: `roles.DataNode`."""
+
+    def __init__(
+        self,
+        node_id: int,
+        *,
+        meta: MetaStore,
+        objects: ObjectStore,
+        catalog: Catalog,
+        manifests: Manifests,
+        tails: Tails,
+        segment_ids: Sequence,
+        scratch: Path,
+        policy: SealPolicy,
+    ) -> None:
+        self.node_id = node_id
+        self._meta = meta
+        self._objects = objects
+        self._catalog = catalog
+        self._manifests = manifests
+        self._tails = tails
+        self._segment_ids = segment_ids
+        self._scratch = scratch
+        self._policy = policy
+        self._buffers: dict[int, ChannelBuffer] = {}
+        self._lock = threading.Lock()
+        self._sealing: dict[int, Future[None]] = {}
+        self._wake = threading.Event()
+        self._stopping = False
+        self._pool = ThreadPoolExecutor(policy.threads, thread_name_prefix="seal")
+        self._thread = threading.Thread(target=self._watch_buffers, name="seal-policy", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # what the data coordinator asks
+
+    def adopt(self, collection_id: int, channels: list[Channel]) -> None:
+        collection = self._collection(collection_id)
+        fresh = [c for c in channels if c.id not in self._buffers]
+        made = [self._buffer(collection, channel) for channel in fresh]
+        with self._lock:
+            made = [b for b in made if self._buffers.setdefault(b.channel.id, b) is b]
+        for name in {b.channel.log for b in made}:
+            joiners = [(b.channel.id, b.start, b) for b in made if b.channel.log == name]
+            self._tails[name].follow(joiners)
+        for buffer in made:
+            buffer.joined = True
+
+    def abandon(self, channel_ids: list[int]) -> None:
+        for channel_id in channel_ids:
+            with self._lock:
+                buffer = self._buffers.pop(channel_id, None)
+            if buffer is not None:
+                self._tails[buffer.channel.log].unfollow(channel_id, buffer)
+                with buffer.changed:
+                    buffer.dropped = True
+                    buffer.changed.notify_all()
+
+    def position(self, log: str, at_least: int, timeout_seconds: float) -> Position:
+        return self._tails[log].wait(at_least, timeout_seconds)
+
+    def seal(self, channel_id: int, offset: int, timeout_seconds: float) -> int:
+        buffer = self._find(channel_id)
+        self._tails[buffer.channel.log].wait(offset + 1, timeout_seconds)
+        with buffer.lock:
+            ts = buffer.flush_ts.get(offset, buffer.floor.ts)
+        self._wake.set()
+        return ts
+
+    def state(self, channel_ids: list[int]) -> list[ChannelState]:
+        found = [b for b in map(self._buffers.get, channel_ids) if b is not None]
+        return [self._state(b) for b in found]
+
+    def wait_sealed(self, channel_id: int, ts: int, timeout_seconds: float) -> bool:
+        buffer = self._find(channel_id)
+        tail = self._tails[buffer.channel.log]
+        deadline = time.monotonic() + timeout_seconds
+        while buffer.sealed_to(tail.position).ts < ts:
+            left = deadline - time.monotonic()
+            if left <= 0 or buffer.dropped or self._stopping:
+                return False
+            with buffer.changed:
+                if buffer.floor.ts < ts:
+                    buffer.changed.wait(min(left, self._policy.check_seconds))
+        return True
+
+    @property
+    def buffered_bytes(self) -> int:
+        return sum(b.bytes for b in list(self._buffers.values()))
+
+    def starts(self, log: str) -> Iterable[Position]:
+        """Where the channels of a log must be read from."""
+        return [b.start for b in self._buffers.values() if b.channel.log == log]
+
+    # sealing
+
+    def _watch_buffers(self) -> None:
+        while not self._stopping:
+            self._wake.wait(self._policy.check_seconds)
+            self._wake.clear()
+            for channel_id in self._due():
+                self._submit(channel_id)
+
+    def _due(self) -> list[int]:
+        now = time.monotonic()
+        buffers = [b for b in list(self._buffers.values()) if b.joined and b.entries]
+        due = {
+            b.channel.id
+            for b in buffers
+            if b.seal_to > b.floor.offset
+            or b.bytes >= self._policy.segment_bytes
+            or now - b.oldest_seconds >= self._policy.age_seconds
+        }
+        if sum(b.bytes for b in buffers) > self._policy.buffer_bytes:
+            due.add(max(buffers, key=lambda b: b.bytes).channel.id)
+        return [c for c in due if c not in self._sealing]
+
+    def _submit(self, channel_id: int) -> None:
+        with self._lock:
+            if channel_id not in self._sealing and channel_id in self._buffers and not self._stopping:
+                self._sealing[channel_id] = self._pool.submit(self._seal, self._buffers[channel_id])
+
+    def _seal(self, buffer: ChannelBuffer) -> None:
+        """Cuts the channel at where the tail is now, writes, and moves the manifest's floor there."""
+        channel = buffer.channel
+        try:
+            cut = buffer.cut(self._tails[channel.log].position)
+            if not cut.empty:
+                self._commit(buffer, cut)
+                buffer.sealed(cut.end)
+        except NotReady:
+            log.info("channel %d is not sealed: the node is stopping", channel.id)
+        except ConflictError as error:
+            log.warning("channel %d is given up: %s", channel.id, error)
+            self.abandon([channel.id])
+        except (RetriableStorageError, AmbiguousError, StorageError) as error:
+            log.error(
+                "channel %d is not sealed, again in %s s: %s", channel.id, self._policy.retry_seconds, error
+            )
+            self._pause()
+        finally:
+            with self._lock:
+                self._sealing.pop(channel.id, None)
+            self._wake.set()
+
+    def _pause(self) -> None:
+        until = time.monotonic() + self._policy.retry_seconds
+        while not self._stopping and time.monotonic() < until:
+            time.sleep(min(0.1, self._policy.retry_seconds))
+
+    def _commit(self, buffer: ChannelBuffer, cut: Cut) -> None:
+        number = self._segment_ids.take()
+        segment = self._write_rows(buffer, cut, number)
+        deletes = self._write_deletes(buffer, cut, number)
+        floor = buffer.floor
+
+        def move(manifest: Manifest) -> Manifest:
+            if manifest.floor != floor:
+                raise ConflictError(
+                    f"channel {buffer.channel.id}: the floor is {manifest.floor_offset}, "
+                    f"this node expected {floor.offset}"
+                )
+            return leave_passed_deletes(
+                msgspec.structs.replace(
+                    manifest,
+                    floor_offset=cut.end.offset,
+                    floor_ts=cut.end.ts,
+                    segments=manifest.segments + ((segment,) if segment else ()),
+                    delete_files=manifest.delete_files + ((deletes,) if deletes else ()),
+                    range_deletes=manifest.range_deletes + cut.range_deletes,
+                )
+            )
+
+        owner = keys.owner(buffer.channel.id)
+        edit = edit_id(owner, number)
+        self._manifests.edit(buffer.channel, edit, {owner: buffer.guard_revision}, move)
+        log.info(
+            "channel %d sealed to offset %d: %d rows, %d deletes",
+            buffer.channel.id,
+            cut.end.offset,
+            segment.rows if segment else 0,
+            deletes.rows if deletes else 0,
+        )
+
+    def _write_rows(self, buffer: ChannelBuffer, cut: Cut, number: int) -> Segment | None:
+        if not cut.batches:
+            return None
+        schema = self._collection(buffer.collection_id).schema
+        name = f"{number}"
+        prefix = keys.segment_prefix(buffer.collection_id, buffer.channel.id, name)
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="seal-") as directory:
+            table = pa.Table.from_batches(cut.batches)
+            summary = write_segment(table, schema, Path(directory))
+            for file in summary.files:
+                self._objects.put(f"{prefix}/{file}", Path(directory) / file)
+        return Segment(
+            name=name,
+            prefix=prefix,
+            rows=summary.rows,
+            bytes=summary.bytes,
+            min_ts=summary.min_ts,
+            max_ts=summary.max_ts,
+            partitions=summary.partitions,
+            schema_version=schema.version,
+        )
+
+    def _write_deletes(self, buffer: ChannelBuffer, cut: Cut, number: int) -> DeleteFile | None:
+        if cut.deletes is None:
+            return None
+        path = keys.delete_path(buffer.collection_id, buffer.channel.id, f"{number}")
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="seal-") as directory:
+            local = Path(directory) / "deletes"
+            write_delete_file(cut.deletes.table, local)
+            self._objects.put(path, local)
+        return DeleteFile(
+            name=f"{number}",
+            path=path,
+            rows=len(cut.deletes),
+            min_ts=cut.deletes.min_ts,
+            max_ts=cut.deletes.max_ts,
+        )
+
+    def _buffer(self, collection: Collection, channel: Channel) -> ChannelBuffer:
+        item = self._meta.get(keys.owner(channel.id))
+        if item is None:
+            raise ConflictError(
+                f"channel {channel.id} has no owner record: the data coordinator writes it first"
+            )
+        pointer, start = self._manifests.start(channel)
+        return ChannelBuffer(
+            collection_id=collection.id,
+            channel=channel,
+            schema=collection.schema,
+            floor=Position(pointer.floor_offset, pointer.floor_ts),
+            start=start,
+            guard_revision=item.revision,
+        )
+
+    def _state(self, buffer: ChannelBuffer) -> ChannelState:
+        rows = buffer.partition_rows()
+        return ChannelState(
+            channel_id=buffer.channel.id,
+            rows=sum(rows.values()),
+            bytes=buffer.bytes,
+            partition_rows=rows,
+            floor_offset=buffer.floor.offset,
+            sealed_to=buffer.sealed_to(self._tails[buffer.channel.log].position),
+        )
+
+    def _find(self, channel_id: int) -> ChannelBuffer:
+        buffer = self._buffers.get(channel_id)
+        if buffer is None:
+            raise NotReady(f"channel {channel_id} is not at data node {self.node_id}")
+        return buffer
+
+    def _collection(self, collection_id: int) -> Collection:
+        collection = self._catalog.collection(collection_id)
+        if collection is None:
+            raise NotFoundError(f"collection {collection_id} is not in the catalogue")
+        return collection

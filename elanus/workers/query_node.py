@@ -1,0 +1,251 @@
+"""The query node: loads views, follows their channels, answers reads."""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from elanus.engine import search as engine
+from elanus.engine.deletes import Deletes, read_delete_file
+from elanus.engine.reader import Reader
+from elanus.engine.sealed import SealedSegment
+from elanus.expr import Plan, parse
+from elanus.model.errors import CollectionNotFound, DeadlineExceeded, ViewGone
+from elanus.model.nouns import Collection, IndexFile, Segment, View
+from elanus.model.types import Metric
+from elanus.roles.query import (
+    Count,
+    CountCall,
+    QueryCall,
+    QueryHits,
+    ReadCall,
+    SearchCall,
+    SearchHits,
+    Target,
+)
+from elanus.storage.catalog import Catalog
+from elanus.storage.objects import ObjectStore
+from elanus.workers.channel_serving import ChannelServing
+from elanus.workers.tail import Tails
+
+log = logging.getLogger(__name__)
+
+
+class QueryLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of a query node."""
+
+    load_threads: int
+    plan_cache: int
+    delete_batch_keys: int
+    wait_seconds: float
+    """The longest a read waits for the log, where its caller has no deadline."""
+
+
+@dataclass(frozen=True)
+class _Pinned:
+    """The parts of all targets of a read, and which target each reader belongs to."""
+
+    readers: list[Reader]
+    targets: npt.NDArray[np.int32]
+    read_ts: tuple[int, ...]
+    collection: Collection
+
+
+class LocalQueryNode:
+    """One query node in this process: `roles.QueryNode`."""
+
+    def __init__(
+        self, node_id: int, *, objects: ObjectStore, catalog: Catalog, tails: Tails, limits: QueryLimits
+    ) -> None:
+        self.node_id = node_id
+        self._objects = objects
+        self._catalog = catalog
+        self._tails = tails
+        self._limits = limits
+        self._channels: dict[int, ChannelServing] = {}
+        self._lock = threading.Lock()
+        self._preparing = threading.Lock()
+        self._plans: OrderedDict[tuple[int, int, str], Plan] = OrderedDict()
+        self._pool = ThreadPoolExecutor(limits.load_threads, thread_name_prefix="load")
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for serving in self._channels.values():
+            serving.close()
+
+    # views
+
+    def prepare(self, views: list[View]) -> None:
+        with self._preparing:
+            loaded = list(self._pool.map(self._load, views))
+            self._follow(views)
+            for view, segments in zip(views, loaded, strict=True):
+                self._channels[view.channel_id].add(view, segments)
+
+    def drop(self, views: list[str]) -> None:
+        names = set(views)
+        with self._preparing:
+            for channel_id, serving in list(self._channels.items()):
+                for name in names & serving.views.keys():
+                    serving.drop(name)
+                if not serving.views:
+                    self._tails[serving.view.log].unfollow(channel_id, serving)
+                    with self._lock:
+                        self._channels.pop(channel_id, None)
+
+    def _follow(self, views: Sequence[View]) -> None:
+        fresh = [v for v in views if v.channel_id not in self._channels]
+        made = {v.channel_id: self._serving(v) for v in fresh}
+        for name in {v.log for v in fresh}:
+            self._tails[name].follow(
+                [(v.channel_id, v.start, made[v.channel_id]) for v in fresh if v.log == name]
+            )
+        with self._lock:
+            self._channels.update(made)
+
+    def _serving(self, view: View) -> ChannelServing:
+        return ChannelServing(
+            view, self._collection(view.collection_id).schema, self._limits.delete_batch_keys
+        )
+
+    def _load(self, view: View) -> dict[str, SealedSegment]:
+        """The view's segments on this node that are not here yet; those that are get their new indexes."""
+        serving = self._channels.get(view.channel_id)
+        here = serving.segments if serving else {}
+        schema = self._collection(view.collection_id).schema
+        loaded: dict[str, SealedSegment] = {}
+        deletes: Deletes | None = None
+        for placed in view.placement:
+            if placed.node != self.node_id:
+                continue
+            segment = here.get(placed.segment.name)
+            if segment is None:
+                segment = SealedSegment.open(placed.segment, schema, self._opener(placed.segment))
+                deletes = deletes or self._deletes(view)
+                self._hide_deleted(segment, view, deletes)
+                loaded[placed.segment.name] = segment
+            for index in placed.segment.indexes:
+                self._attach(segment, index)
+        return loaded
+
+    def _deletes(self, view: View) -> Deletes | None:
+        tables = []
+        for file in view.delete_files:
+            with self._objects.open_local(file.path) as local:
+                tables.append(read_delete_file(local.path))
+        return Deletes.concat(tables) if tables else None
+
+    def _hide_deleted(self, segment: SealedSegment, view: View, deletes: Deletes | None) -> None:
+        """Rule 9, first half: all deletes of the manifest that are above the segment's minimum."""
+        if deletes is not None and deletes.max_ts > segment.meta.min_ts:
+            segment.apply(deletes)
+        for hidden in view.range_deletes:
+            segment.apply_range(hidden)
+
+    def _attach(self, segment: SealedSegment, index: IndexFile) -> None:
+        if any(there.index_id == index.index_id for there in segment.attached):
+            return
+        file = self._objects.open_local(index.path)
+        segment.attach_index(index, file.path)
+
+    def _opener(self, segment: Segment) -> Callable[[str], Path]:
+        return lambda name: self._objects.open_local(f"{segment.prefix}/{name}").path
+
+    # reads
+
+    def search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
+        with self._pin(call) as pinned:
+            schema = pinned.collection.schema
+            hits = engine.search(
+                pinned.readers,
+                schema.by_id[call.field_id],
+                queries,
+                call.k,
+                Metric(call.metric),
+                call.params,
+                self._plan(call, pinned.collection),
+            )
+            rows = engine.fetch(pinned.readers, hits.ordinals, hits.rows, list(call.fields))
+        return SearchHits(
+            counts=hits.counts, scores=hits.scores, keys=hits.keys, rows=rows, read_ts=pinned.read_ts
+        )
+
+    def query(self, call: QueryCall) -> QueryHits:
+        with self._pin(call) as pinned:
+            found = engine.query(pinned.readers, self._plan(call, pinned.collection), call.limit)
+            rows = engine.fetch(pinned.readers, found.ordinals, found.rows, list(call.fields))
+        return QueryHits(
+            keys=found.keys, channels=pinned.targets[found.ordinals], rows=rows, read_ts=pinned.read_ts
+        )
+
+    def count(self, call: CountCall) -> Count:
+        with self._pin(call) as pinned:
+            rows = engine.count(pinned.readers, self._plan(call, pinned.collection))
+        return Count(rows=rows, read_ts=pinned.read_ts)
+
+    @contextmanager
+    def _pin(self, call: ReadCall) -> Iterator[_Pinned]:
+        collection = self._collection(call.collection_id)
+        partitions = None if call.partitions is None else frozenset(call.partitions)
+        with ExitStack() as stack:
+            readers: list[Reader] = []
+            targets: list[int] = []
+            read_ts: list[int] = []
+            for number, target in enumerate(call.targets):
+                serving = self._channels.get(target.channel_id)
+                if serving is None:
+                    raise ViewGone(f"channel {target.channel_id} is not on this node any more")
+                served = stack.enter_context(serving.pin(target.view))
+                at = call.at_ts or self._wait(serving.view.log, target, call.deadline_ms)
+                found = serving.readers(served, at, partitions)
+                readers += found
+                targets += [number] * len(found)
+                read_ts.append(at)
+            yield _Pinned(readers, np.asarray(targets, np.int32), tuple(read_ts), collection)
+
+    def _wait(self, log_name: str, target: Target, deadline_ms: int) -> int:
+        """The timestamp to read at: that of the last record this node has applied, once that suffices."""
+        tail = self._tails[log_name]
+        timeout = self._limits.wait_seconds
+        if deadline_ms:
+            timeout = min(timeout, deadline_ms / 1000 - time.time())
+            if timeout <= 0:
+                raise DeadlineExceeded("the caller's deadline has passed before the read began")
+        if target.cut is not None:
+            return tail.wait(target.cut, timeout).ts
+        if target.staleness_ms is not None:
+            return tail.fresh(target.staleness_ms / 1000, timeout).ts
+        return tail.position.ts
+
+    def _plan(self, call: ReadCall, collection: Collection) -> Plan | None:
+        if not call.expression:
+            return None
+        if call.templates:
+            return parse(call.expression, collection.schema, call.templates)
+        key = (collection.id, collection.schema.version, call.expression)
+        with self._lock:
+            plan = self._plans.get(key)
+            if plan is not None:
+                self._plans.move_to_end(key)
+                return plan
+        plan = parse(call.expression, collection.schema)
+        with self._lock:
+            self._plans[key] = plan
+            while len(self._plans) > self._limits.plan_cache:
+                self._plans.popitem(last=False)
+        return plan
+
+    def _collection(self, collection_id: int) -> Collection:
+        collection = self._catalog.collection(collection_id)
+        if collection is None:
+            raise CollectionNotFound(f"collection {collection_id} does not exist any more")
+        return collection
