@@ -1,11 +1,10 @@
 """Collections: create, drop, has, describe, show, statistics."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elanus.access.calls import Call
 from elanus.access.protocol import messages
-from elanus.access.proxy import Proxy
 from elanus.access.requests import CreateCollection
 from elanus.access.translate.params import pairs, to_pairs
 from elanus.access.translate.schemas import from_schema, parse, to_schema
@@ -17,6 +16,9 @@ from elanus.model.nouns import Channel, Collection, LoadState
 from elanus.model.timestamps import to_ms
 from elanus.model.types import ConsistencyLevel
 
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
+
 # Any below: protobuf messages of the private pool have no static types.
 
 IN_MEMORY = 1
@@ -25,7 +27,7 @@ COMPLETE = 100
 
 
 class Collections:
-    def __init__(self, proxy: Proxy, limits: Limits) -> None:
+    def __init__(self, proxy: "Proxy", limits: Limits) -> None:
         self._proxy = proxy
         self._limits = limits
 

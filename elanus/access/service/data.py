@@ -1,10 +1,9 @@
 """Writes: insert, upsert, delete, flush."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elanus.access.calls import Call
 from elanus.access.protocol import messages
-from elanus.access.proxy import Proxy
 from elanus.access.requests import Delete, Write, Written
 from elanus.access.translate.params import templates
 from elanus.access.translate.results import ids
@@ -13,13 +12,16 @@ from elanus.access.validation import check_rows
 from elanus.model.errors import InvalidParameter, MissingParameter, Unimplemented
 from elanus.model.limits import Limits
 
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
+
 # Any below: protobuf messages of the private pool have no static types.
 
 _MS = 1000
 
 
 class Data:
-    def __init__(self, proxy: Proxy, limits: Limits) -> None:
+    def __init__(self, proxy: "Proxy", limits: Limits) -> None:
         self._proxy = proxy
         self._limits = limits
 

@@ -1,20 +1,22 @@
 """Databases."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elanus.access.calls import Call
 from elanus.access.protocol import messages
-from elanus.access.proxy import Proxy
 from elanus.access.translate.params import pairs, to_pairs
 from elanus.access.translate.statuses import success
 from elanus.access.validation import check_name
 from elanus.model.limits import Limits
 
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
+
 # Any below: protobuf messages of the private pool have no static types.
 
 
 class Databases:
-    def __init__(self, proxy: Proxy, limits: Limits) -> None:
+    def __init__(self, proxy: "Proxy", limits: Limits) -> None:
         self._proxy = proxy
         self._limits = limits
 

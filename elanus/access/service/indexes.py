@@ -1,16 +1,18 @@
 """Indexes: create, describe, drop, state, progress, statistics."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elanus.access.calls import Call
 from elanus.access.protocol import messages
-from elanus.access.proxy import Proxy
 from elanus.access.requests import IndexState
 from elanus.access.translate.params import pairs, to_pairs
 from elanus.access.translate.statuses import success
 from elanus.access.validation import check_name
 from elanus.model.errors import IndexNotFound, InvalidParameter
 from elanus.model.limits import Limits
+
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
 
 # Any below: protobuf messages of the private pool have no static types.
 
@@ -19,7 +21,7 @@ _IN_PROGRESS, _FINISHED, _FAILED = 2, 3, 4
 
 
 class Indexes:
-    def __init__(self, proxy: Proxy, limits: Limits) -> None:
+    def __init__(self, proxy: "Proxy", limits: Limits) -> None:
         self._proxy = proxy
         self._limits = limits
 

@@ -1,13 +1,15 @@
 """Loading: load, release, progress, state."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elanus.access.calls import Call
 from elanus.access.protocol import messages
-from elanus.access.proxy import Proxy
 from elanus.access.translate.statuses import success
 from elanus.model.errors import CollectionNotFound, CollectionNotLoaded, InvalidParameter, PartitionNotLoaded
 from elanus.model.nouns import LoadState
+
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
 
 # Any below: protobuf messages of the private pool have no static types.
 
@@ -21,7 +23,7 @@ _STATES = {
 
 
 class Loading:
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: "Proxy") -> None:
         self._proxy = proxy
 
     def load_collection(self, call: Call, request: Any) -> Any:

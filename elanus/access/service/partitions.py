@@ -1,10 +1,9 @@
 """Partitions: create, drop, has, show, statistics."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elanus.access.calls import Call
 from elanus.access.protocol import messages
-from elanus.access.proxy import Proxy
 from elanus.access.service.collections import IN_MEMORY
 from elanus.access.translate.params import to_pairs
 from elanus.access.translate.statuses import success
@@ -14,11 +13,14 @@ from elanus.model.limits import Limits
 from elanus.model.nouns import Collection, Partition
 from elanus.model.timestamps import to_ms
 
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
+
 # Any below: protobuf messages of the private pool have no static types.
 
 
 class Partitions:
-    def __init__(self, proxy: Proxy, limits: Limits) -> None:
+    def __init__(self, proxy: "Proxy", limits: Limits) -> None:
         self._proxy = proxy
         self._limits = limits
 

@@ -1,16 +1,18 @@
 """Reads: search, query."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elanus.access.calls import Call
-from elanus.access.proxy import Proxy
 from elanus.access.requests import Query, Search
 from elanus.access.translate import params
 from elanus.access.translate.placeholders import queries
 from elanus.access.translate.results import query_results, search_results
-from elanus.access.validation import check_query, check_search
+from elanus.access.validation import check_output, check_query, check_search
 from elanus.model.errors import InvalidParameter, MissingParameter, Unimplemented
 from elanus.model.limits import Limits
+
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
 
 # Any below: protobuf messages of the private pool have no static types.
 
@@ -18,7 +20,7 @@ _QUERY_NOT_BUILT = ("order_by_fields", "group_by_fields", "group_by_field", "que
 
 
 class Reads:
-    def __init__(self, proxy: Proxy, limits: Limits) -> None:
+    def __init__(self, proxy: "Proxy", limits: Limits) -> None:
         self._proxy = proxy
         self._limits = limits
 
@@ -54,6 +56,7 @@ class Reads:
         check_search(search, self._limits)
         result = self._proxy.search(search)
         call.check()
+        check_output(result.rows.columns.nbytes, self._limits)
         return search_results(result, result.rows.schema, request.collection_name)
 
     def query(self, call: Call, request: Any) -> Any:
@@ -79,6 +82,7 @@ class Reads:
         check_query(query, self._limits)
         result = self._proxy.query(query)
         call.check()
+        check_output(result.rows.columns.nbytes, self._limits)
         return query_results(result, result.rows.schema, request.collection_name)
 
 

@@ -3,12 +3,14 @@
 import itertools
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elanus import __version__
 from elanus.access.calls import Call
 from elanus.access.protocol import messages
-from elanus.access.proxy import Proxy
+
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
 
 # Any below: protobuf messages of the private pool have no static types.
 
@@ -27,7 +29,7 @@ class Identity:
 
 
 class System:
-    def __init__(self, proxy: Proxy, identity: Identity) -> None:
+    def __init__(self, proxy: "Proxy", identity: Identity) -> None:
         self._proxy = proxy
         self._identity = identity
         self._connections = itertools.count(time.time_ns())

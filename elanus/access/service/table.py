@@ -1,12 +1,12 @@
 """Which RPC is served by what, and on which threads."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 
 from elanus import __version__
 from elanus.access.protocol import messages
-from elanus.access.proxy import Proxy
 from elanus.access.service.collections import Collections
 from elanus.access.service.data import Data
 from elanus.access.service.databases import Databases
@@ -19,6 +19,9 @@ from elanus.access.service.reads import Reads
 from elanus.access.service.system import Identity, System
 from elanus.model.limits import Limits
 
+if TYPE_CHECKING:
+    from elanus.access.proxy import Proxy
+
 
 @dataclass(frozen=True)
 class Route:
@@ -27,7 +30,7 @@ class Route:
 
 
 def handlers(
-    proxy: Proxy,
+    proxy: "Proxy",
     limits: Limits | None = None,
     identity: Identity | None = None,
     executors: Executors | None = None,
@@ -47,7 +50,7 @@ def handlers(
     return table
 
 
-def _routes(proxy: Proxy, limits: Limits, identity: Identity) -> dict[str, Route]:
+def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Route]:
     system = System(proxy, identity)
     databases = Databases(proxy, limits)
     collections = Collections(proxy, limits)

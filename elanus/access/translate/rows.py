@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from elanus.model.columns import arrow_type, vector_bytes
 from elanus.model.errors import InvalidParameter, Unimplemented
@@ -45,13 +46,12 @@ VECTOR_KIND = {
 
 _NUMPY = {
     DataType.BOOL: np.dtype(np.bool_),
-    DataType.INT8: np.dtype(np.int32),
-    DataType.INT16: np.dtype(np.int32),
     DataType.INT32: np.dtype(np.int32),
     DataType.INT64: np.dtype(np.int64),
     DataType.DOUBLE: np.dtype(np.float64),
 }
-"""What a value is on the wire; the narrow integers ride as int32."""
+_NARROW = {DataType.INT8: pa.int8(), DataType.INT16: pa.int16()}
+_BOUNDS = {pa.int8(): (-(1 << 7), (1 << 7) - 1), pa.int16(): (-(1 << 15), (1 << 15) - 1)}
 
 
 def to_batch(fields_data: Sequence[Any], rows: int, schema: Schema) -> pa.RecordBatch:
@@ -140,8 +140,10 @@ def _check_rows(field: Field, came: int, expected: int, rows: int | None = None)
 
 
 def _scalars(scalars: Any, field: Field, rows: int, valid: npt.NDArray[np.bool_] | None) -> pa.Array:
-    values = _scalar_values(scalars, field.type, field)
-    return _spread(values, field, rows, valid)
+    narrow = _NARROW.get(field.type)
+    values = _scalar_values(scalars, DataType.INT32 if narrow else field.type, field)
+    spread = _spread(values, field, rows, valid)
+    return spread if narrow is None else _narrowed(spread, narrow, field)
 
 
 def _scalar_values(scalars: Any, type: DataType, field: Field) -> pa.Array:
@@ -165,10 +167,7 @@ def _scalar_values(scalars: Any, type: DataType, field: Field) -> pa.Array:
         return _arrays(data, field)
     if type in (DataType.VARCHAR, DataType.JSON):
         return pa.array(list(data), _element_arrow(type, field))
-    values = np.array(data, dtype=_NUMPY[type])
-    if type in (DataType.INT8, DataType.INT16):
-        values = _narrow(values, type, field)
-    return pa.array(values)
+    return pa.array(np.array(data, dtype=_NUMPY[type]))
 
 
 def _element_arrow(type: DataType, field: Field) -> pa.DataType:
@@ -185,25 +184,29 @@ def _floats(chunks: Sequence[bytes], field: Field) -> tuple[int, list[pa.Buffer 
     return len(joined) // 4, [None, pa.py_buffer(joined)]
 
 
-def _narrow(values: npt.NDArray[Any], type: DataType, field: Field) -> npt.NDArray[Any]:
-    narrow = np.int8 if type is DataType.INT8 else np.int16
-    bounds = np.iinfo(narrow)
-    outside = np.flatnonzero((values < bounds.min) | (values > bounds.max))
-    if len(outside):
-        row = int(outside[0])
+def _narrowed(column: pa.Array, narrow: pa.DataType, field: Field) -> pa.Array:
+    """INT8 and INT16 ride as int32; a value that does not fit is the caller's mistake."""
+    least, most = _BOUNDS[narrow]
+    fits = pc.and_(pc.greater_equal(column, least), pc.less_equal(column, most))
+    row = pc.index(fits, False).as_py()
+    if row >= 0:
         raise InvalidParameter(
-            f"field {field.name!r}, value {row}: {int(values[row])} is out of range for {type.name}; "
-            f"it must be in [{bounds.min}, {bounds.max}]"
+            f"field {field.name!r}, row {row}: {column[row]} is out of range for {narrow}; "
+            f"it must be in [{least}, {most}]"
         )
-    return values.astype(narrow)
+    return column.cast(narrow)
 
 
 def _arrays(data: Sequence[Any], field: Field) -> pa.Array:
     """Rows of an ARRAY field: one flat array of elements and the offsets of the rows in it."""
-    rows = [_scalar_values(row, field.element_type, field) for row in data]
+    narrow = _NARROW.get(field.element_type)
+    element = DataType.INT32 if narrow else field.element_type
+    rows = [_scalar_values(row, element, field) for row in data]
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
-    flat = pa.concat_arrays(rows) if rows else pa.array([], _element_arrow(field.element_type, field))
+    flat = pa.concat_arrays(rows) if rows else pa.array([], _element_arrow(element, field))
+    if narrow is not None:
+        flat = _narrowed(flat, narrow, field)
     return pa.LargeListArray.from_arrays(pa.array(offsets), flat, type=arrow_type(field))
 
 

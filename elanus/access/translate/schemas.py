@@ -25,6 +25,15 @@ _DEFAULT_KIND = {
     DataType.VARCHAR: "string_data",
 }
 """Where a field's default value rides in `schema.ValueField`."""
+_INTEGERS = ("int_data", "long_data")
+_NUMBERS = (*_INTEGERS, "float_data", "double_data")
+_ALSO_SENT_AS = {
+    "int_data": _INTEGERS,
+    "long_data": _INTEGERS,
+    "float_data": _NUMBERS,
+    "double_data": _NUMBERS,
+}
+"""Clients choose by the value they were given, not by the field's type."""
 
 
 def parse(data: bytes) -> Any:
@@ -149,9 +158,9 @@ def _default(message: Any, name: str, type: DataType) -> bool | int | float | st
     expected = _DEFAULT_KIND.get(type)
     if expected is None:
         raise Unimplemented(f"a default value for field {name!r} of type {type.name} is not implemented")
-    if kind != expected:
+    if kind not in (expected, *_ALSO_SENT_AS.get(expected, ())):
         raise InvalidParameter(
             f"the default value of field {name!r} came as {kind}; for type {type.name} it must be {expected}"
         )
     found: bool | int | float | str = getattr(message.default_value, kind)
-    return found
+    return float(found) if type in (DataType.FLOAT, DataType.DOUBLE) else found

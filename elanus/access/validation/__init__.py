@@ -3,6 +3,14 @@
 from elanus.access.validation.names import check_name
 from elanus.access.validation.rows import check_rows
 from elanus.access.validation.schemas import check_collection
-from elanus.access.validation.searches import check_query, check_search, check_vectors
+from elanus.access.validation.searches import check_output, check_query, check_search, check_vectors
 
-__all__ = ["check_collection", "check_name", "check_query", "check_rows", "check_search", "check_vectors"]
+__all__ = [
+    "check_collection",
+    "check_name",
+    "check_output",
+    "check_query",
+    "check_rows",
+    "check_search",
+    "check_vectors",
+]

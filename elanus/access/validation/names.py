@@ -3,7 +3,7 @@
 import re
 
 from elanus.model.codes import Code
-from elanus.model.errors import ElanusError, InvalidParameter
+from elanus.model.errors import InvalidParameter
 from elanus.model.limits import Limits
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -43,29 +43,29 @@ KEYWORDS = frozenset(
 def check_name(kind: str, name: str, limits: Limits) -> None:
     """`kind` is "collection", "alias", "database", "field", "partition" or "index".
 
-    Raises InvalidParameter, or an error with the kind's own code.
+    Raises InvalidParameter, with the code of its own that the protocol has for some kinds.
     """
     code = _CODES.get(kind, Code.PARAMETER_INVALID)
     if not name:
-        raise ElanusError(f"the {kind} name is empty; give one", code)
+        raise InvalidParameter(f"the {kind} name is empty; give one", code)
     length = len(name.encode())
     if length > limits.name_length:
-        raise ElanusError(
+        raise InvalidParameter(
             f"the {kind} name {name[:32]!r}... has {length} bytes; at most {limits.name_length} are allowed",
             code,
         )
     if not _PATTERNS[kind].fullmatch(name):
         rule = _RULES.get(kind, _PLAIN_RULE)
-        raise ElanusError(f"the {kind} name {name!r} is invalid; it may have {rule}", code)
+        raise InvalidParameter(f"the {kind} name {name!r} is invalid; it may have {rule}", code)
 
 
 def check_field_name(name: str, limits: Limits) -> None:
-    """Raises InvalidParameter for a reserved name, FIELD_INVALID_NAME for the rest."""
+    """Raises InvalidParameter; its code is FIELD_INVALID_NAME but for reserved names."""
     if name in RESERVED_FIELDS:
         raise InvalidParameter(f"the field name {name!r} is reserved; choose another one")
     check_name("field", name, limits)
     if name in KEYWORDS or name.lower() == "null":
-        raise ElanusError(
+        raise InvalidParameter(
             f"the field name {name!r} is a word of the filter language; choose another one",
             Code.FIELD_INVALID_NAME,
         )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from elanus.access.requests import Query, Search
-from elanus.model.errors import InvalidParameter, Unimplemented
+from elanus.model.errors import InvalidParameter, TooLarge, Unimplemented
 from elanus.model.limits import Limits
 from elanus.model.schema import Field, Schema
 from elanus.model.types import DataType, Metric
@@ -36,6 +36,15 @@ def check_query(query: Query, limits: Limits) -> None:
     if query.limit < 1:
         raise InvalidParameter(f"limit is {query.limit}; it must be at least 1")
     _check_window(query.limit, query.offset, limits.result_window)
+
+
+def check_output(size: int, limits: Limits) -> None:
+    """`size`: bytes of the output fields found. Raises TooLarge."""
+    if size > limits.output_size:
+        raise TooLarge(
+            f"the rows found have {size} bytes; at most {limits.output_size} are answered at once: "
+            "ask for fewer rows or fields, or use an iterator"
+        )
 
 
 def _check_window(limit: int, offset: int, most: int) -> None:

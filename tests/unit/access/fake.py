@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from elanus.access import requests as q
-from elanus.access.proxy import Proxy
 from elanus.access.translate.params import index_params
 from elanus.access.validation import check_vectors
 from elanus.access.validation.searches import vector_field
@@ -30,7 +29,9 @@ from elanus.model.types import Metric
 Row = dict[str, Any]
 
 
-class FakeProxy(Proxy):
+class FakeProxy:
+    """Answers as `elanus.access.proxy.Proxy` does."""
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._databases = {"default": Database(id=1, name="default")}
