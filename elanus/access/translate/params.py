@@ -1,4 +1,4 @@
-"""Key-value pairs, search and index parameters, expression templates, consistency."""
+"""Key-value pairs, search parameters, expression templates, consistency."""
 
 import dataclasses
 import json
@@ -86,12 +86,6 @@ def loose(value: Any) -> Any:
     return value
 
 
-def flatten(values: Mapping[str, str]) -> dict[str, Any]:
-    """Flat keys and those nested under `params` as one dict, numbers as numbers; a nested key wins."""
-    flat = {key: loose(value) for key, value in values.items() if key != NESTED}
-    return flat | {key: loose(value) for key, value in nested(values.get(NESTED, "")).items()}
-
-
 # Searches ------------------------------------------------------------------------------------------------
 
 _SEARCH_KEYS = frozenset(
@@ -177,31 +171,6 @@ def refuse_not_built(values: Mapping[str, str], keys: Iterable[str]) -> None:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-# Indexes -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexParams:
-    """An index as asked for: `type` "" and `metric` "" where the client left the choice to the server."""
-
-    type: str
-    metric: str
-    build: dict[str, Any]
-
-
-_INDEX_KEYS = ("index_type", "metric_type")
-
-
-def index_params(values: Mapping[str, str]) -> IndexParams:
-    """CreateIndex's extra_params, flat or nested under `params`. Raises InvalidParameter."""
-    flat = flatten(values)
-    return IndexParams(
-        type=str(flat.get("index_type", "")),
-        metric=str(flat.get("metric_type", "")).upper(),
-        build={key: value for key, value in flat.items() if key not in _INDEX_KEYS},
-    )
 
 
 # Reads ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from elanus.access import requests as q
-from elanus.access.translate.params import index_params
+from elanus.access.translate.params import nested
 from elanus.access.validation import check_vectors
 from elanus.access.validation.searches import vector_field
 from elanus.model.columns import row_schema
@@ -132,16 +132,16 @@ class FakeProxy:
         self, database: str, collection: str, field: str, name: str, params: dict[str, str]
     ) -> None:
         found = self.collection(database, collection)
-        asked = index_params(params)
+        asked = nested(params.get("params", "")) | params
+        type = asked.get("index_type", "AUTOINDEX")
         self._indexes[found.id].append(
             IndexDefinition(
                 id=self._id(),
                 collection_id=found.id,
                 field_id=found.schema.field(field).id,
                 name=name or field,
-                type="HNSW" if asked.type in ("", "AUTOINDEX") else asked.type,
-                metric=Metric(asked.metric or "COSINE"),
-                params=asked.build,
+                type="HNSW" if type == "AUTOINDEX" else type,
+                metric=Metric(asked.get("metric_type") or "COSINE"),
                 requested=params,
             )
         )

@@ -68,15 +68,6 @@ def test_ignoring_growing_rows_is_refused_and_not_ignoring_them_is_not() -> None
         params.search_params({"topk": "1", "ignore_growing": "true"})
 
 
-def test_index_parameters_may_be_flat_nested_or_both() -> None:
-    flat = {"index_type": "HNSW", "metric_type": "cosine", "M": "16", "efConstruction": "128"}
-    nested = {"index_type": "HNSW", "metric_type": "COSINE", "params": '{"M": 16, "efConstruction": 128}'}
-    assert params.index_params(flat) == params.index_params(nested)
-    inside = {"params": '{"index_type": "HNSW", "metric_type": "COSINE", "M": 16, "efConstruction": 128}'}
-    assert params.index_params(inside) == params.index_params(nested)
-    assert params.index_params({}) == params.IndexParams(type="", metric="", build={})
-
-
 def test_a_key_given_twice_must_say_the_same() -> None:
     pair = messages.KeyValuePair
     assert params.pairs([pair(key="a", value="1"), pair(key="a", value="1")]) == {"a": "1"}

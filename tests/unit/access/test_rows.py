@@ -48,11 +48,11 @@ KINDS = {
 
 
 def make_field(type: DataType, **more: Any) -> Field:
-    sizes = {"dim": 3} if type is DataType.FLOAT_VECTOR else {}
+    if type is DataType.FLOAT_VECTOR:
+        more["dim"] = 3
     if type is DataType.ARRAY:
-        sizes = {"max_capacity": 4}
-        more["element_type"] = DataType.INT8
-    return Field(id=100, name="f", type=type, **sizes, **more)
+        more |= {"max_capacity": 4, "element_type": DataType.INT8}
+    return Field(id=100, name="f", type=type, **more)
 
 
 def as_sent(field: Field, values: list[Any], valid: list[bool] | None = None) -> Any:

@@ -66,7 +66,7 @@ def loaded(ask: Ask) -> None:
 def test_a_missing_collection_is_code_100_with_its_legacy_code(ask: Ask) -> None:
     for name, more in (("DescribeCollection", {}), ("DropCollection", {}), ("Query", {"expr": "pk > 1"})):
         answer = ask(name, collection_name="nope", **more)
-        status = getattr(answer, "status", answer)
+        status: Any = getattr(answer, "status", answer)
         assert (status.code, status.error_code) == (100, 4), name
         assert "nope" in status.reason
         assert status.reason == status.detail
