@@ -154,6 +154,39 @@ def show_config(
             show(config_table(table))
 
 
+@app.command(
+    epilog=examples(
+        "elanus inspect ./data",
+        "elanus inspect ./data --segments --verify",
+        "elanus inspect ./data --format json",
+    )
+)
+def inspect(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A data directory of a server or of Lite.")
+    ],
+    format: Annotated[InspectFormat, typer.Option("--format", help="How to print it.")] = InspectFormat.TABLE,
+    segments: Annotated[bool, typer.Option("--segments", help="List every segment too.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte of every segment and compare checksums.")
+    ] = False,
+) -> None:
+    """Show what lies in a data directory, without changing it; exit code 1 if there are problems."""
+    from elanus.runtime.inspection import inspect as look
+
+    report = look(directory, verify)
+    if format is InspectFormat.JSON:
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+    else:
+        from elanus.cli.tables import inspection_tables, show
+
+        show(*inspection_tables(report, segments))
+    if report.problems:
+        raise typer.Exit(FAILED)
+
+
 def load(file: Path | None, *flags: "Flag") -> "Loaded":
     """The configuration in force; its warnings go to stderr. Ends the process where it cannot be right."""
     from elanus.runtime.config_sources import ConfigError
