@@ -63,7 +63,7 @@ class Dispatcher:
     def __init__(
         self, handlers: Mapping[str, grpc.RpcMethodHandler], name: str, limits: Limits | None = None
     ) -> None:
-        self.handlers = handlers
+        self.handlers = dict(handlers)
         self.limits = limits or Limits()
         self._name = name
         self._process = os.getpid()
