@@ -135,15 +135,15 @@ def test_a_watch_sees_every_transaction_once_in_order_and_whole(store: MetaStore
         ]
 
     with ThreadPoolExecutor(writers) as pool:
-        revisions = sorted(r for found in pool.map(write, range(writers)) for r in found)
+        written = pool.map(write, range(writers))
+        events: list[Event] = []
+        while len(events) < 2 * writers * rounds:
+            batch = live.poll(10)
+            assert batch, "events are missing"
+            assert len(batch) % 2 == 0, "a transaction came in two parts"
+            events += batch
+        revisions = sorted(r for found in written for r in found)
     assert revisions == list(range(start + 1, start + 1 + writers * rounds))
-
-    events: list[Event] = []
-    while len(events) < 2 * len(revisions):
-        batch = live.poll(10)
-        assert batch, "events are missing"
-        assert len(batch) % 2 == 0, "a transaction came in two parts"
-        events += batch
     assert [e.revision for e in events[::2]] == revisions
     assert [e.revision for e in events[1::2]] == revisions
     assert all(e.key.startswith("w/") for e in events)

@@ -27,6 +27,7 @@ from elanus.model.errors import (
     StorageError,
     TooLarge,
 )
+from elanus.storage import disk
 from elanus.storage.log import frame
 from elanus.storage.log.limits import LogLimits
 from elanus.storage.log.local import LocalLogBroker
@@ -146,12 +147,14 @@ def test_a_torn_tail_is_cut_and_logged(tmp_path: Path, caplog: pytest.LogCapture
 
 
 def test_a_record_that_holds_a_copy_of_a_frame_does_not_hide_a_torn_tail(tmp_path: Path) -> None:
-    filled(tmp_path / "other", [[b"inner"]])
-    inner = files(tmp_path / "other")[0].read_bytes()[frame.FILE_HEADER_BYTES :]
-    ends = filled(tmp_path / "log", [[b"one"], [inner * 3, b"tail"]])
-    path = files(tmp_path / "log")[0]
-    os.truncate(path, ends[-1] - 1)
-    broker = LocalLogBroker(tmp_path / "log")
+    filled(tmp_path, [[b"one"]])
+    path = files(tmp_path)[0]
+    own = path.read_bytes()[frame.FILE_HEADER_BYTES :]
+    broker = LocalLogBroker(tmp_path)
+    broker.append_batch("a", [own * 3, b"tail"])
+    broker.close()
+    os.truncate(path, path.stat().st_size - 1)
+    broker = LocalLogBroker(tmp_path)
     assert contents(broker) == {0: b"one"}
     broker.close()
 
@@ -346,6 +349,30 @@ def test_a_disk_too_full_for_a_new_file_fails_the_append_and_keeps_the_rest(
     with file_size_limit(10), pytest.raises(DiskFullError):
         broker.append("a", b"y" * 2000)
     # Fits into the old file, past the base of the one that could not be made.
+    assert broker.append("a", b"z").offset == 3
+    assert broker.append("a", b"y" * 2000).offset == 4
+    broker.close()
+    broker = LocalLogBroker(tmp_path, SMALL)
+    assert [len(record) for record in contents(broker).values()] == [1000, 1000, 1000, 1, 2000]
+    broker.close()
+
+
+def test_a_new_file_that_could_not_be_made_durable_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = LocalLogBroker(tmp_path, SMALL)
+    broker.create("a")
+    for _ in range(3):
+        broker.append("a", b"x" * 1000)
+
+    def fail(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "fsync_directory", fail)
+        with pytest.raises(StorageError, match="cannot start a new file"):
+            broker.append("a", b"y" * 2000)
+    assert len(files(tmp_path)) == 1
     assert broker.append("a", b"z").offset == 3
     assert broker.append("a", b"y" * 2000).offset == 4
     broker.close()
