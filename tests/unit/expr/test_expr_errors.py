@@ -90,7 +90,7 @@ def test_a_message_says_where_and_what_was_expected(text: str, position: int, me
         "rank == 1 or (rank == 2 and " * 1000 + "true" + ")" * 1000,
         "rank == " * 100_000 + "1",
         "1 < " * 100_000 + "1",
-        ("(1 + " * 100 + "1" + " + 1)" * 100 + " + 1") * 1 + " == 1 == " * 100 + "1",
+        ("(1 + " * 100 + "1" + " + 1)" * 100 + " + 1") + " == 1 == " * 100 + "1",
     ],
 )
 def test_deep_nesting_is_an_error_and_not_a_stack_overflow(text: str) -> None:
@@ -121,29 +121,27 @@ def test_a_template_value_without_a_place_in_the_language_is_refused(value: obje
         parse("j['x'] == {x}", SCHEMA, {"x": value})  # type: ignore[dict-item]
 
 
-PIECES = st.sampled_from(
-    "id color rank ready j a $meta null 1 -1 1.5 0x1p3 08 'x' \"y%\" r'\\' true False [ ] ( ) { } , == != < <= > >= "
-    "+ - * / % ** << >> & | ^ ~ ! && || and or not in like exists =~ !~ = is_null array_length( json_contains( "
-    "text_match( j['x'] a[0] [1,2,3] {t} $ ISO'x' 9223372036854775808 1e400 '\\ud800' 99999999999999999999".split(
-        " "
-    )
-    + ["is null", "is not null", "not in"]
-)
+WORDS = r"""
+id color rank ready j a $meta null 1 -1 1.5 0x1p3 08 'x' "y%" r'\' true False [ ] ( ) { } , == != < <= > >=
++ - * / % ** << >> & | ^ ~ ! && || and or not in like exists =~ !~ = is_null array_length( json_contains(
+text_match( j['x'] a[0] [1,2,3] {t} $ ISO'x' 9223372036854775808 1e400 '\ud800' 99999999999999999999
+"""
+PIECES = st.sampled_from([*WORDS.split(), "is null", "is not null", "not in"])
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(st.lists(PIECES, max_size=14).map(" ".join))
 def test_any_sequence_of_tokens_is_a_plan_or_a_clear_refusal(text: str) -> None:
     _plan_or_refusal(text)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.text(st.characters(codec=None), max_size=40))
 def test_any_text_is_a_plan_or_a_clear_refusal(text: str) -> None:
     _plan_or_refusal(text)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.text(st.sampled_from("id 1.'\"\\x()[]{}$=<>&|!~-*+a%un0,"), max_size=30))
 def test_any_noise_of_the_languages_own_characters_is_a_plan_or_a_clear_refusal(text: str) -> None:
     _plan_or_refusal(text)
@@ -153,7 +151,6 @@ def _plan_or_refusal(text: str) -> None:
     for schema in (SCHEMA, DYNAMIC):
         try:
             plan = parse(text, schema, {"t": 1})
-        except (InvalidExpression, Unimplemented) as error:
-            assert error.message
-        else:
-            assert hash(plan) == hash(parse(text, schema, {"t": 1}))
+        except (InvalidExpression, Unimplemented):
+            continue
+        assert hash(plan) == hash(parse(text, schema, {"t": 1}))

@@ -1,0 +1,124 @@
+"""Predicates over JSON values.
+
+What real Milvus 2.3.5 does, measured, and kept here: a missing key or a value of another type is no match and
+not NULL, so `x == 1` is false, `x != 1`, `not (x == 1)` and `x not in [1]` are true there; a bool is no
+number; 1 equals 1.0. Only a column value that is null as a whole makes NULL.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from elanus.engine.filter_array import each
+from elanus.engine.filter_column import OPERATORS, arithmetic, compare_numbers, contained, is_text
+from elanus.engine.filter_column import compare as compare_text
+from elanus.engine.filter_truth import Bools
+from elanus.engine.json_column import ARRAY, BOOL, FLOAT, INT, Shredded
+from elanus.expr.plan import Arithmetic, Constant, Kind, Values
+
+
+def compare(values: Shredded, op: str, constant: Constant) -> Bools:
+    if op == "!=":
+        if constant.kind is Kind.LIST:
+            # Milvus: only an array can be unequal to a list.
+            return np.asarray((values.tags == ARRAY) & ~_equal_list(values, constant))
+        return ~compare(values, "==", constant)
+    match constant.kind:
+        case Kind.BOOL:
+            return np.asarray((values.tags == BOOL) & (values.bools == constant.value))
+        case Kind.STRING:
+            assert is_text(values.strings)
+            return compare_text(values.strings, op, constant)
+        case Kind.LIST:
+            return _equal_list(values, constant)
+    floats = (values.tags == FLOAT) & compare_numbers(values.floats, op, constant.value)
+    ints = values.ints if constant.kind is Kind.INT else values.floats
+    return np.asarray(floats | ((values.tags == INT) & compare_numbers(ints, op, constant.value)))
+
+
+def compare_arithmetic(values: Shredded, expression: Arithmetic, op: str, constant: Constant) -> Bools:
+    """Integers calculate in int64 where both sides are; `%` cuts a float to its integer first."""
+    if op == "!=":
+        return ~compare_arithmetic(values, expression, "==", constant)
+    is_float = values.tags == FLOAT
+    ints = compare_numbers(arithmetic(values.ints, expression), op, constant.value)
+    found = (values.tags == INT) & ints
+    if not is_float.any():
+        return np.asarray(found)
+    operand = np.where(is_float, values.floats, 0.0)
+    if expression.op == "%":
+        is_float &= np.abs(operand) < float(1 << 63)
+        operand = np.trunc(operand)
+    inexact = Arithmetic(expression.op, expression.operand, float(expression.constant), False)
+    floats = compare_numbers(arithmetic(operand, inexact), op, constant.value)
+    return np.asarray(found | (is_float & floats))
+
+
+def member(values: Shredded, wanted: Values) -> Bools:
+    """The value equals one of `wanted`."""
+    found = contained(values.strings, wanted)
+    if wanted.ints or wanted.floats:
+        for numbers, tag in ((values.floats, FLOAT), (values.ints, INT)):
+            found |= (values.tags == tag) & _number_in(numbers, wanted)
+    for flag in wanted.bools:
+        found |= (values.tags == BOOL) & (values.bools == flag)
+    for item in wanted.lists:
+        found |= _equal_list(values, item)
+    return found
+
+
+def _number_in(numbers: Any, wanted: Values) -> Bools:
+    given = np.array(wanted.ints, np.int64) if wanted.ints else np.array(wanted.floats, np.float64)
+    if wanted.ints and numbers.dtype.kind == "f":
+        given = given.astype(np.float64)
+    elif wanted.floats and numbers.dtype.kind == "i":
+        numbers = numbers.astype(np.float64)
+    return np.isin(numbers, given)
+
+
+def contains(values: Shredded, wanted: Values, all: bool) -> Bools:
+    """Arrays only. As in Milvus an integer is found as an integer, a float as either."""
+    items = each(wanted)
+    found = np.zeros(len(values.tags), np.bool_)
+    combine = _all if all else _any
+    rows = [row for row, array in values.arrays.items() if combine(_has(array, item) for item in items)]
+    found[rows] = True
+    return found
+
+
+_all, _any = all, any
+
+
+def _has(array: list[Any], wanted: Values) -> bool:
+    if wanted.ints:
+        return any(type(item) is int and item == wanted.ints[0] for item in array)
+    if wanted.floats:
+        return any(type(item) in (int, float) and item == wanted.floats[0] for item in array)
+    if wanted.strings:
+        return any(type(item) is str and item == wanted.strings[0] for item in array)
+    if wanted.bools:
+        return any(item is wanted.bools[0] for item in array)
+    return any(_same(item, wanted.lists[0]) for item in array)
+
+
+def _equal_list(values: Shredded, wanted: Constant) -> Bools:
+    found = np.zeros(len(values.tags), np.bool_)
+    found[[row for row, array in values.arrays.items() if _same(array, wanted)]] = True
+    return found
+
+
+def _same(value: Any, wanted: Constant) -> bool:
+    match wanted.kind:
+        case Kind.LIST:
+            items = wanted.value
+            assert isinstance(items, tuple)
+            return isinstance(value, list) and _same_items(value, items)
+        case Kind.BOOL | Kind.STRING:
+            return type(value) is type(wanted.value) and value == wanted.value
+    return type(value) in (int, float) and OPERATORS["=="](value, wanted.value)
+
+
+def _same_items(values: list[Any], items: Iterable[Constant]) -> bool:
+    given = tuple(items)
+    return len(values) == len(given) and _all(_same(v, i) for v, i in zip(values, given, strict=True))
