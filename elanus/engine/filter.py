@@ -186,6 +186,7 @@ class Filter:
 
     def _json(self, value: Json) -> Shredded:
         found: Shredded = self.paths.get(value.field_id, value.path, lambda: self.array(value.field_id))
+        assert len(found.tags) == self.rows, "a cache of another snapshot"
         return found
 
     def _known(self, array: pa.Array) -> Truth:

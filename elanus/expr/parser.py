@@ -13,7 +13,7 @@ class Limits:
     """Bounds of a filter: its text in characters, and how deep it nests (parser frames, tree levels)."""
 
     max_chars: int = 16 << 20
-    max_depth: int = 160
+    max_depth: int = 100
 
 
 # How tightly an operator binds; all are left-associative.

@@ -98,6 +98,22 @@ def test_deep_nesting_is_an_error_and_not_a_stack_overflow(text: str) -> None:
         parse(text, SCHEMA)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not " * 90 + "(rank == 1)",
+        "(" * 90 + "rank == 1" + ")" * 90,
+        "rank == 1 or (rank == 2 and (" * 20 + "rank == 3" + "))" * 20,
+        "1 + " * 90 + "1 == rank",
+    ],
+)
+def test_nesting_up_to_the_limit_fits_the_stack_of_a_busy_thread(text: str) -> None:
+    def below(frames: int) -> frozenset[int]:
+        return below(frames - 1) if frames else parse(text, SCHEMA).fields
+
+    assert below(200) == {102}
+
+
 def test_a_long_chain_of_or_is_not_deep() -> None:
     text = " or ".join(f"rank == {i}" for i in range(5000))
     assert parse(text, SCHEMA).fields == {102}
