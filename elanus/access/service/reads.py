@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 # Any below: protobuf messages of the private pool have no static types.
 
-_QUERY_NOT_BUILT = ("order_by_fields", "group_by_fields", "group_by_field", "query_iter_last_element_offset")
+_QUERY_NOT_BUILT = frozenset(
+    {"order_by_fields", "group_by_fields", "group_by_field", "query_iter_last_element_offset"}
+)
 
 
 class Reads:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +62,8 @@ def nested(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        found = json.loads(text)
-    except ValueError as error:
+        found = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidParameter(f"params is {text!r}, which is not JSON: {error}") from None
     if found is None:
         return {}
@@ -113,15 +113,17 @@ _SEARCH_KEYS = frozenset(
     }
 )
 """Keys of a search that are not parameters of the index."""
-_NOT_BUILT = (
-    "group_by_field",
-    "group_by_fields",
-    "group_size",
-    "strict_group_size",
-    "rank_group_scorer",
-    "order_by_fields",
-    "analyzer_name",
-    "json_path",
+_NOT_BUILT = frozenset(
+    {
+        "group_by_field",
+        "group_by_fields",
+        "group_size",
+        "strict_group_size",
+        "rank_group_scorer",
+        "order_by_fields",
+        "analyzer_name",
+        "json_path",
+    }
 )
 
 
@@ -144,7 +146,7 @@ def search_params(values: Mapping[str, str]) -> SearchParams:
     inner = nested(values.get(NESTED, ""))
     # Clients differ in where they put these: beside `params` or inside.
     outer = {k: _text(v) for k, v in inner.items() if k in _SEARCH_KEYS} | dict(values)
-    refuse_not_built({k: _text(v) for k, v in inner.items()}, _NOT_BUILT)
+    refuse_not_built({k: _text(v) for k, v in inner.items() if k in _NOT_BUILT}, _NOT_BUILT)
     if "topk" not in outer and "limit" not in outer:
         raise InvalidParameter("the search has no topk; give a limit of at least 1")
     index = {k: loose(v) for k, v in values.items() if k not in _SEARCH_KEYS and k != NESTED}
@@ -160,10 +162,10 @@ def search_params(values: Mapping[str, str]) -> SearchParams:
     )
 
 
-def refuse_not_built(values: Mapping[str, str], keys: Iterable[str]) -> None:
+def refuse_not_built(values: Mapping[str, str], keys: Set[str]) -> None:
     """Raises Unimplemented for a parameter that would change the answer and is not built."""
-    for key in keys:
-        if values.get(key, "") not in ("", "null", "None", "false", "False"):
+    for key in keys & values.keys():
+        if values[key] not in ("", "null", "None", "false", "False"):
             raise Unimplemented(f"the parameter {key}={values[key]!r} is not implemented")
     if flag(values, "ignore_growing"):
         raise Unimplemented("ignore_growing=true is not implemented; leave it out to search all rows")
@@ -218,6 +220,6 @@ def _template_array(name: str, array: Any) -> list[TemplateValue]:
     if kind == "json_data":
         try:
             return [msgspec.json.decode(text) for text in array.json_data.data]
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidParameter(f"the template variable {name!r} holds invalid JSON: {error}") from None
     return list(getattr(array, kind).data)

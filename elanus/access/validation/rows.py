@@ -71,8 +71,9 @@ def _check_floats(column: pa.Array, field: Field, schema: Schema, limits: Limits
 def _check_vectors(column: pa.FixedSizeListArray, field: Field, schema: Schema, limits: Limits) -> None:
     values = column.flatten().to_numpy(zero_copy_only=True)
     # The sum of finite float32 in float64 is finite: one pass without a mask for the usual case.
-    if np.isfinite(values.sum(dtype=np.float64)):
-        return
+    with np.errstate(invalid="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):
+            return
     position = int(np.flatnonzero(~np.isfinite(values))[0])
     row, element = divmod(position, field.dim)
     raise InvalidParameter(
@@ -100,32 +101,37 @@ def _check_json(column: pa.Array, field: Field, schema: Schema, limits: Limits) 
             f"at most {limits.json_length} are allowed"
         )
     static = frozenset(f.name for f in schema.fields) if field.dynamic else frozenset()
-    decode = _object.decode if field.dynamic else msgspec.json.decode
-    for row, text in enumerate(column.to_pylist()):
-        if text is not None:
-            _check_json_row(text, row, field, static, decode)
-
-
-_object = msgspec.json.Decoder(dict[str, Any])
+    decode = _object.decode if field.dynamic else _anything.decode
+    texts = column.to_pylist()
+    try:
+        values: list[Any] = [decode(text) for text in texts if text is not None]
+    except _NOT_JSON:
+        row = next(i for i, text in enumerate(texts) if text is not None and _is_wrong(text, decode))
+        what = "a JSON object" if field.dynamic else "JSON"
+        raise InvalidParameter(
+            f"field {field.name!r}, row {row}: {_shown(texts[row])} is not {what}"
+        ) from None
+    for row, value in enumerate(values if static else ()):
+        if not static.isdisjoint(value):
+            name = next(key for key in value if key in static)
+            raise InvalidParameter(
+                f"row {row}: the dynamic field has a key {name!r}, which is the name of a field; "
+                "give it as that field"
+            )
 
 
 # Any: a JSON value may be anything.
-def _check_json_row(
-    text: bytes, row: int, field: Field, static: frozenset[str], decode: Callable[[bytes], Any]
-) -> None:
+_object = msgspec.json.Decoder(dict[str, Any])
+_anything = msgspec.json.Decoder(Any)
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _is_wrong(text: bytes, decode: Callable[[bytes], Any]) -> bool:
     try:
-        value = decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        what = "a JSON object" if field.dynamic else "JSON"
-        raise InvalidParameter(
-            f"field {field.name!r}, row {row}: {_shown(text)} is not {what}: {error}"
-        ) from None
-    if static and not static.isdisjoint(value):
-        name = next(key for key in value if key in static)
-        raise InvalidParameter(
-            f"row {row}: the dynamic field has a key {name!r}, which is the name of a field; "
-            "give it as that field"
-        )
+        decode(text)
+    except _NOT_JSON:
+        return True
+    return False
 
 
 def _check_arrays(column: pa.LargeListArray, field: Field, schema: Schema, limits: Limits) -> None:
