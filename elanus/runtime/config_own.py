@@ -57,7 +57,7 @@ class Meta(Section):
         META.group_transactions, description="Waiting transactions that share one fsync."
     )
     edit_attempts: Count = Field(20, description="Races for a manifest that an edit may lose.")
-    id_step: Count = Field(1000, description="Ids of collections, segments and jobs that are leased at a time.")
+    id_step: Count = Field(1000, description="Ids of collections, segments ... that are leased at a time.")
     row_id_step: Count = Field(100_000, description="Automatic primary keys that a proxy leases at a time.")
     lease_seconds: Seconds = Field(10, description="A coordinator that is silent this long loses its role.")
     sequence_attempts: Count = Field(100, description="Races for a range of ids that may be lost.")
