@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from elanus.model.errors import DeadlineExceeded, ElanusError, NotReady
+from elanus.model.errors import CorruptError, DeadlineExceeded, ElanusError, NotReady
 from elanus.model.records import Record, decode
 from elanus.model.timestamps import Position, next_ts
 from elanus.storage.log import Entry, LogBroker
@@ -23,6 +23,13 @@ class Follower(Protocol):
     """Gets every record of one channel at or above its start, in order, from one thread at a time."""
 
     def apply(self, offset: int, ts: int, record: Record) -> None: ...
+
+
+class _Followed(NamedTuple):
+    """A follower and the first offset it wants: what lies below is sealed and would come twice."""
+
+    start: int
+    follower: Follower
 
 
 @dataclass
@@ -52,7 +59,7 @@ class LogTail:
         self._idle = idle_seconds
         self._catch_up_timeout = catch_up_timeout_seconds
         self._applied = threading.Condition()
-        self._followers: dict[int, list[Follower]] = {}
+        self._followers: dict[int, list[_Followed]] = {}
         self._position = Position(0, 0)
         self._known_at = 0.0
         self._joining: list[_Joining] = []
@@ -92,8 +99,8 @@ class LogTail:
         Before `start`, followers are only registered: the tail then has to start at or below their starts.
         """
         if self._thread is None:
-            for channel_id, _, follower in joiners:
-                self._followers.setdefault(channel_id, []).append(follower)
+            for channel_id, start, follower in joiners:
+                self._add(channel_id, start, follower)
             return
         mine = [_Joining(*joiner) for joiner in joiners]
         with self._applied:
@@ -110,11 +117,14 @@ class LogTail:
 
     def unfollow(self, channel_id: int, follower: Follower) -> None:
         with self._applied:
-            left = [f for f in self._followers.get(channel_id, ()) if f is not follower]
+            left = [f for f in self._followers.get(channel_id, ()) if f.follower is not follower]
             if left:
                 self._followers[channel_id] = left
             else:
                 self._followers.pop(channel_id, None)
+
+    def _add(self, channel_id: int, start: Position, follower: Follower) -> None:
+        self._followers.setdefault(channel_id, []).append(_Followed(start.offset, follower))
 
     def wait(self, offset: int, timeout_seconds: float) -> Position:
         """The position, once every record below `offset` is applied. Raises DeadlineExceeded."""
@@ -171,8 +181,9 @@ class LogTail:
             self._applied.notify_all()
 
     def _deliver(self, offset: int, ts: int, record: Record) -> None:
-        for follower in self._followers.get(record.header.channel, ()):
-            follower.apply(offset, ts, record)
+        for start, follower in self._followers.get(record.header.channel, ()):
+            if offset >= start:
+                follower.apply(offset, ts, record)
 
     def _advance(self, at: Position, entry: Entry, deliver: Callable[[int, int, Record], None]) -> Position:
         assert entry.offset == at.offset, f"log {self.name}: offset {entry.offset} after {at.offset}"
@@ -213,20 +224,27 @@ class LogTail:
                         f"in {self._catch_up_timeout} s"
                     )
                 missing = self._position.offset - at.offset
-                for entry in subscription.poll(self._idle, max(1, min(self._batch, missing))):
-                    at = self._advance(at, entry, deliver)
+                if missing > 0:
+                    for entry in subscription.poll(self._idle, min(self._batch, missing)):
+                        at = self._advance(at, entry, deliver)
         finally:
             subscription.close()
 
     def _hand_over(self, at: Position, batch: list[_Joining]) -> bool:
+        """Whether the tail stands at `at`. Where it has not come so far yet, it is given a moment."""
         with self._applied:
             self._raise_if_dead()
             if at.offset != self._position.offset:
-                assert at.offset < self._position.offset, "a catch-up pass never overtakes the tail"
+                if at.offset > self._position.offset:
+                    self._applied.wait(self._idle)
                 return False
-            assert at.ts == self._position.ts, f"log {self.name}: clocks disagree at offset {at.offset}"
+            if at.ts != self._position.ts:
+                raise CorruptError(
+                    f"log {self.name}: the clock at offset {at.offset} is {self._position.ts} for the tail and "
+                    f"{at.ts} from the stored pair of a channel: one of the two pairs is wrong"
+                )
             for joining in batch:
-                self._followers.setdefault(joining.channel_id, []).append(joining.follower)
+                self._add(joining.channel_id, joining.start, joining.follower)
             return True
 
 
