@@ -5,6 +5,7 @@ is brought up by a catch-up pass, which hands over at an exact offset. Several t
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,7 @@ class LogTail:
         self._applied = threading.Condition()
         self._followers: dict[int, list[_Followed]] = {}
         self._position = Position(0, 0)
-        self._known_at = 0.0
+        self._known_at = -math.inf
         self._joining: list[_Joining] = []
         self._catching_up = threading.Lock()
         self._thread: threading.Thread | None = None
