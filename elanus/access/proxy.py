@@ -96,8 +96,9 @@ class Proxy:
     # collections; `name` may be an alias
 
     def create_collection(self, request: q.CreateCollection) -> None:
-        if request.partitions:
-            raise Unimplemented("a partition key (num_partitions) is not implemented")
+        keyed = [f.name for f in request.schema.fields if f.partition_key or f.clustering_key]
+        if request.partitions or keyed:
+            raise Unimplemented(f"a partition or clustering key is not implemented (fields {keyed})")
         self._root.create_collection(
             request.database,
             request.name,

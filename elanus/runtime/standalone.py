@@ -336,6 +336,7 @@ def serve(config: Config) -> None:
     """Serves in the foreground until SIGTERM or Ctrl-C."""
     from prometheus_client import CollectorRegistry
 
+    from elanus.access.health import health_handlers
     from elanus.access.server import GrpcServer
     from elanus.runtime.management import ComponentHealth, ManagementServer, State
 
@@ -351,7 +352,7 @@ def serve(config: Config) -> None:
         executors = Executors(control=threads.control, read=threads.read, write=threads.write)
         opened.callback(executors.close, wait=False)
         server = GrpcServer(
-            instance.serving_handlers(executors),
+            {**instance.serving_handlers(executors), **health_handlers(instance.unhealthy, executors)},
             executors,
             host=config.proxy.ip,
             port=config.proxy.port,
