@@ -12,6 +12,7 @@ from elanus.lite.embedded import Lease
 class Connection:
     """A lease that is taken once, by whichever thread asks first. Shared by a channel and its callables.
 
+    It ends with the last of them, too: pymilvus drops a channel without closing it when it reconnects.
     `acquire` may block and raises what opening raises.
     """
 
@@ -45,8 +46,3 @@ class Connection:
             self.closed = True
         if self._lease is not None:
             self._lease.release()
-
-    def __del__(self) -> None:
-        # pymilvus drops the old channel without closing it when it reconnects.
-        if not self.closed and self._lease is not None:
-            self._lease.abandon()

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Protocol
 import grpc
 
 from elanus.lite.dispatch import Dispatcher, Limits
+from elanus.lite.interrupts import uninterrupted
 from elanus.model.errors import InvalidParameter, NotReady
 
 Setting = bool | int | float | str
@@ -47,7 +49,7 @@ class _Directory:
 
 
 class Lease:
-    """The right to call the instance of a directory until `release`."""
+    """The right to call the instance of a directory until `release`, or until nobody refers to the lease."""
 
     def __init__(self, directory: _Directory, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
@@ -56,32 +58,30 @@ class Lease:
 
     def release(self) -> None:
         """Give it up; the last one closes the instance. Idempotent."""
-        directory, self._directory = self._directory, None
-        if directory is None or self._process != os.getpid():  # a forked child must not stop its parent's
+        directory = self._take()
+        if directory is not None:
+            uninterrupted(lambda: _give_back(directory, self.dispatcher))
+
+    def __del__(self) -> None:
+        directory, dispatcher = self._take(), self.dispatcher
+        # When the interpreter is ending, `shut_down` has closed all, and a thread could not be started.
+        if directory is None or directory.dispatcher is not dispatcher or sys.is_finalizing():
             return
-        with directory.lock:
-            # Another instance is there if this one was closed by `close_all` and opened again since.
-            if directory.dispatcher is not self.dispatcher:
-                return
+        # A finaliser may run anywhere: it must not wait for a lock, nor close an instance, where it stands.
+        threading.Thread(target=lambda: _give_back(directory, dispatcher), name="elanus-lite").start()
+
+    def _take(self) -> _Directory | None:
+        directory, self._directory = self._directory, None
+        return directory if self._process == os.getpid() else None  # a forked child leaves its parent's alone
+
+
+def _give_back(directory: _Directory, dispatcher: Dispatcher) -> None:
+    with directory.lock:
+        # Another instance is there if this one was closed by `close_all` and opened again since.
+        if directory.dispatcher is dispatcher:
             directory.leases -= 1
             if directory.leases == 0:
                 directory.close()
-
-    def abandon(self) -> None:
-        """Release from a finaliser, which may run anywhere: wait for no lock here, and close nothing here."""
-        directory = self._directory
-        if directory is None or self._process != os.getpid():
-            return
-        if directory.lock.acquire(blocking=False):
-            try:
-                if directory.dispatcher is not self.dispatcher or directory.leases > 1:
-                    self._directory = None
-                    directory.leases -= directory.dispatcher is self.dispatcher
-                    return
-            finally:
-                directory.lock.release()
-        with contextlib.suppress(RuntimeError):  # at exit no thread can start, and all is closed anyway
-            threading.Thread(target=self.release, name="elanus-lite-release", daemon=True).start()
 
 
 class Embedded:
@@ -121,6 +121,9 @@ class Embedded:
 
         Raises DirectoryInUseError if another process has it, and what opening raises.
         """
+        return uninterrupted(lambda: self._acquire(path), undo=Lease.release)
+
+    def _acquire(self, path: Path) -> Lease:
         directory = self._directory(path)
         with directory.lock:
             if self._closing:

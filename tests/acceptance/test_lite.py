@@ -299,6 +299,40 @@ def test_ctrl_c_in_the_middle_of_inserts_leaves_whole_requests(tmp_path: Path) -
     assert out == "interrupted 25 acknowledged True\n"
 
 
+def test_ctrl_c_while_a_directory_opens_or_closes_leaves_it_usable(tmp_path: Path) -> None:
+    out = output_of(
+        """
+        import os, random, signal, sys, threading, time
+        from elanus import lite
+
+        random_ = random.Random(5)
+        with lite.connect(sys.argv[1]) as client:
+            client.create_collection("points", dimension=4, consistency_level="Strong")
+            client.insert("points", [{"id": 1, "vector": [1.0, 2.0, 3.0, 4.0]}])
+
+        def interrupt(delay):
+            time.sleep(delay)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        for _ in range(25):
+            thread = threading.Thread(target=interrupt, args=[random_.uniform(0.0, 0.05)])
+            try:
+                thread.start()
+                while True:
+                    lite.connect(sys.argv[1]).close()
+            except KeyboardInterrupt:
+                pass
+            thread.join()
+        with lite.connect(sys.argv[1]) as client:
+            client.load_collection("points")
+            print([row["id"] for row in client.query("points", "id >= 0", ["id"])])
+        """,
+        tmp_path,
+    )
+    assert out == "[1]\n"
+    assert output_of(OPEN_AND_LIST, tmp_path) == "['points']\n"
+
+
 def test_a_process_that_ends_without_closing_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
     started = time.monotonic()
     output_of(

@@ -2,8 +2,10 @@
 
 import gc
 import os
+import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from elanus.lite.channel import InProcessChannel
 from elanus.lite.connection import Connection
 from elanus.lite.context import InProcessError
-from elanus.lite.embedded import Embedded, resolve
+from elanus.lite.embedded import Embedded, Setting, resolve
 from elanus.lite.target import path_of, target_of
 from elanus.model.errors import DirectoryInUseError, InvalidParameter, NotReady
 from tests.unit.lite.tables import SERVICE, Gate, serve
@@ -119,6 +121,13 @@ def test_nothing_opens_once_the_process_is_exiting() -> None:
         embedded.acquire(HERE)
 
 
+def soon(true: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 10
+    while not true() and time.monotonic() < until:
+        time.sleep(0.01)
+    return true()
+
+
 def test_a_channel_that_is_forgotten_unclosed_gives_its_lease_back() -> None:
     embedded, directories = serve(Query=echo)
     channel = InProcessChannel(Connection(lambda: embedded.acquire(HERE)))
@@ -130,7 +139,7 @@ def test_a_channel_that_is_forgotten_unclosed_gives_its_lease_back() -> None:
     del query
     gc.collect()
     kept.close()
-    assert directories.stopped == 1
+    assert soon(lambda: directories.stopped == 1)
 
 
 def test_the_last_channel_forgotten_closes_the_instance() -> None:
@@ -138,10 +147,7 @@ def test_the_last_channel_forgotten_closes_the_instance() -> None:
     channel = InProcessChannel(Connection(lambda: embedded.acquire(HERE)))
     del channel
     gc.collect()
-    until = time.monotonic() + 10
-    while directories.stopped == 0 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert directories.stopped == 1
+    assert soon(lambda: directories.stopped == 1)
 
 
 def in_child(check: Any) -> int:
@@ -208,3 +214,47 @@ def test_two_spellings_of_a_path_are_one_directory(tmp_path: Path, monkeypatch: 
     assert (
         resolve("demo") == resolve("./x/../demo") == resolve(tmp_path / "link") == tmp_path.resolve() / "demo"
     )
+
+
+def interrupted_once(event: threading.Event, action: Callable[[], object]) -> None:
+    """Do `action`; Ctrl-C comes while it lasts, once `event` has happened."""
+
+    def send() -> None:
+        if event.wait(10):
+            time.sleep(0.1)  # until the main thread waits
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=send).start()
+    action()
+
+
+def test_ctrl_c_while_a_directory_opens_leaves_it_closed() -> None:
+    gate = Gate()
+    _, directories = serve(Query=echo)
+
+    def open_slowly(path: Path, settings: dict[str, Setting]) -> Any:
+        gate(b"", None)
+        return directories.open(path, settings)
+
+    slow = Embedded(open_slowly)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_once(gate.entered, lambda: slow.acquire(HERE))
+    gate.go.set()
+    assert soon(lambda: (directories.opened, directories.stopped) == (1, 1))
+    slow.acquire(HERE).release()
+    assert (directories.opened, directories.stopped) == (2, 2)
+
+
+def test_ctrl_c_while_a_directory_closes_does_not_keep_it_from_closing() -> None:
+    gate = Gate()
+    embedded, directories = serve(Insert=gate)
+    lease = embedded.acquire(HERE)
+    call = InProcessChannel(Connection(lambda: embedded.acquire(HERE)))
+    call.unary_unary(SERVICE + "Insert").future(b"rows")
+    assert gate.entered.wait(5)
+    lease.release()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_once(gate.entered, call.close)
+    assert directories.stopped == 0
+    gate.go.set()
+    assert soon(lambda: directories.stopped == 1)
