@@ -29,6 +29,7 @@ class DataLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often marks move and logs are trimmed."""
     read_attempts: int
     """How often statistics are read again when a channel was sealed meanwhile."""
+    read_retry_seconds: float = 0.005
 
 
 class LocalDataCoordinator:
@@ -106,11 +107,13 @@ class LocalDataCoordinator:
             appended = self._broker.append(channel.log, encode(Header(channel.id, Kind.FLUSH)))
             sealed.append(self._node.seal(channel.id, appended.offset, self._limits.seal_seconds))
             seal_ms = appended.append_ms
-        for channel, ts in zip(collection.channels, sealed, strict=True):
+        # One timestamp for all channels, whichever logs they are in: it is all that a client gets to ask by.
+        ts = max(sealed)
+        for channel in collection.channels:
             self._node.wait_sealed(channel.id, ts, max(0.0, deadline - time.monotonic()))
         after = {s.id for s in self.segments(collection_id)}
         return FlushTicket(
-            ts=max(sealed),
+            ts=ts,
             seal_ms=seal_ms,
             sealing=tuple(sorted(after - before)),
             flushed=tuple(sorted(after)),
@@ -118,7 +121,11 @@ class LocalDataCoordinator:
 
     def is_flushed(self, collection_id: int, ts: int) -> bool:
         channels = self._collection(collection_id).channels
-        return all(s.sealed_to.ts >= ts for s in self._states(channels).values())
+        for name in {c.log for c in channels}:
+            self.position(name, self._broker.end_offset(name))
+        # Every channel is asked, so that all are being sealed when the client comes again.
+        done = [self._node.wait_sealed(c.id, ts, 0.0) for c in channels]
+        return all(done)
 
     # statistics
 
@@ -143,6 +150,7 @@ class LocalDataCoordinator:
             manifest = self._manifests.read(channel)
             if manifest.floor_offset == state.floor_offset:
                 return state, manifest
+            time.sleep(self._limits.read_retry_seconds)
         raise ElanusError(
             f"channel {channel.id} was sealed {self._limits.read_attempts} times while its rows "
             "were counted; ask again"

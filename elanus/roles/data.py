@@ -56,7 +56,7 @@ class DataNode(Protocol):
     def state(self, channel_ids: list[int]) -> list[ChannelState]: ...
 
     def wait_sealed(self, channel_id: int, ts: int, timeout_seconds: float) -> bool:
-        """Whether everything up to `ts` is sealed, after waiting at most so long."""
+        """Seals what this node has applied up to `ts`. Whether that is done, after at most so long."""
 
 
 class DataCoordinator(Protocol):

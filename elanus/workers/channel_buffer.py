@@ -9,7 +9,7 @@ import pyarrow as pa
 from elanus.engine.deletes import Deletes
 from elanus.model.columns import PARTITION, TS
 from elanus.model.errors import CorruptError
-from elanus.model.nouns import Channel, RangeDelete
+from elanus.model.nouns import Channel, DeleteFile, RangeDelete, Segment
 from elanus.model.records import KEY, Kind, Record
 from elanus.model.schema import Schema
 from elanus.model.timestamps import Position
@@ -28,6 +28,26 @@ class Cut:
     @property
     def empty(self) -> bool:
         return not self.batches and self.deletes is None and not self.range_deletes
+
+
+@dataclass(frozen=True)
+class Seal:
+    """A cut whose files are written. Its edit keeps this id until the outcome is known (rule 8)."""
+
+    cut: Cut
+    segment: Segment | None
+    deletes: DeleteFile | None
+    edit: str
+
+
+@dataclass(frozen=True)
+class Unsealed:
+    """What a channel holds above its floor, at one moment."""
+
+    floor: Position
+    rows: dict[int, int]
+    """By partition id."""
+    bytes: int
 
 
 @dataclass
@@ -57,7 +77,11 @@ class ChannelBuffer:
     oldest_seconds: float = 0.0
     seal_to: int = 0
     """Offset up to which somebody asked to seal (exclusive)."""
+    seal_ts: int = 0
+    """Timestamp up to which somebody asked to seal."""
     flush_ts: dict[int, int] = field(default_factory=dict)
+    unfinished: Seal | None = None
+    """A seal whose edit has not been answered: it may be in the manifest. Only the sealing thread uses it."""
     joined: bool = False
     """The tail has handed it over: until then records below the tail's position may be missing here."""
     dropped: bool = False
@@ -108,6 +132,12 @@ class ChannelBuffer:
                 return None
         raise CorruptError(f"channel {self.channel.id}: record kind {header.kind.name} at offset {offset}")
 
+    def join(self) -> None:
+        """The tail has it now."""
+        with self.changed:
+            self.joined = True
+            self.changed.notify_all()
+
     def cut(self, end: Position) -> Cut:
         """What lies below `end`, which is a position the channel has been applied to."""
         with self.lock:
@@ -124,6 +154,7 @@ class ChannelBuffer:
         """The manifest has moved to `end`: what lies below is no longer needed here."""
         with self.changed:
             self.floor = end
+            self.unfinished = None
             self.entries = [e for e in self.entries if e.offset >= end.offset]
             self.bytes = sum(e.bytes for e in self.entries)
             self.flush_ts = {o: t for o, t in self.flush_ts.items() if o >= end.offset}
@@ -135,11 +166,43 @@ class ChannelBuffer:
         with self.lock:
             return max(applied, self.floor) if self.joined and not self.entries else self.floor
 
-    def partition_rows(self) -> dict[int, int]:
+    def must_seal(self, applied: Position) -> bool:
+        """Whether somebody waits for records below `applied` to be sealed."""
         with self.lock:
+            if self.unfinished is not None:
+                return True
+            if not self._any_below(applied):
+                return False
+            first = self.entries[0]
+            return first.offset < self.seal_to or first.ts <= self.seal_ts
+
+    def can_seal(self, applied: Position) -> bool:
+        with self.lock:
+            return self._any_below(applied)
+
+    def _any_below(self, applied: Position) -> bool:
+        return self.joined and bool(self.entries) and self.entries[0].offset < applied.offset
+
+    def ask(self, ts: int) -> None:
+        """What has a timestamp up to `ts` shall be sealed soon."""
+        with self.lock:
+            self.seal_ts = max(self.seal_ts, ts)
+
+    def wait_sealed(self, ts: int, timeout_seconds: float) -> bool:
+        """Whether nothing that was applied with a timestamp up to `ts` is unsealed, after so long at most."""
+
+        def over() -> bool:
+            return self.dropped or (self.joined and not (self.entries and self.entries[0].ts <= ts))
+
+        with self.changed:
+            return self.changed.wait_for(over, timeout_seconds) and not self.dropped
+
+    def unsealed(self) -> Unsealed:
+        with self.lock:
+            floor, size = self.floor, self.bytes
             batches = [e.rows for e in self.entries if e.rows is not None]
         counts: dict[int, int] = {}
         for batch in batches:
             for item in batch.column(PARTITION).value_counts().to_pylist():
                 counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
-        return counts
+        return Unsealed(floor, counts, size)

@@ -13,14 +13,7 @@ import pyarrow as pa
 
 from elanus.engine.deletes import write_delete_file
 from elanus.engine.segment_file import write_segment
-from elanus.model.errors import (
-    AmbiguousError,
-    ConflictError,
-    NotFoundError,
-    NotReady,
-    RetriableStorageError,
-    StorageError,
-)
+from elanus.model.errors import ConflictError, NotFoundError, NotReady, StorageError
 from elanus.model.nouns import Channel, Collection, DeleteFile, Manifest, Segment
 from elanus.model.timestamps import Position
 from elanus.roles.data import ChannelState
@@ -30,7 +23,7 @@ from elanus.storage.manifests import Manifests, edit_id, leave_passed_deletes
 from elanus.storage.meta import MetaStore
 from elanus.storage.objects import ObjectStore
 from elanus.storage.sequence import Sequence
-from elanus.workers.channel_buffer import ChannelBuffer, Cut
+from elanus.workers.channel_buffer import ChannelBuffer, Cut, Seal
 from elanus.workers.tail import Tails
 
 log = logging.getLogger(__name__)
@@ -99,11 +92,15 @@ class LocalDataNode:
         made = [self._buffer(collection, channel) for channel in fresh]
         with self._lock:
             made = [b for b in made if self._buffers.setdefault(b.channel.id, b) is b]
-        for name in {b.channel.log for b in made}:
-            joiners = [(b.channel.id, b.start, b) for b in made if b.channel.log == name]
-            self._tails[name].follow(joiners)
+        try:
+            for name in {b.channel.log for b in made}:
+                joiners = [(b.channel.id, b.start, b) for b in made if b.channel.log == name]
+                self._tails[name].follow(joiners)
+        except BaseException:
+            self.abandon([b.channel.id for b in made])
+            raise
         for buffer in made:
-            buffer.joined = True
+            buffer.join()
 
     def abandon(self, channel_ids: list[int]) -> None:
         for channel_id in channel_ids:
@@ -132,16 +129,16 @@ class LocalDataNode:
 
     def wait_sealed(self, channel_id: int, ts: int, timeout_seconds: float) -> bool:
         buffer = self._find(channel_id)
-        tail = self._tails[buffer.channel.log]
+        buffer.ask(ts)
+        self._wake.set()
         deadline = time.monotonic() + timeout_seconds
-        while buffer.sealed_to(tail.position).ts < ts:
+        while not self._stopping:
             left = deadline - time.monotonic()
-            if left <= 0 or buffer.dropped or self._stopping:
+            if buffer.wait_sealed(ts, max(0.0, min(left, self._policy.check_seconds))):
+                return True
+            if left <= 0 or buffer.dropped:
                 return False
-            with buffer.changed:
-                if buffer.floor.ts < ts:
-                    buffer.changed.wait(min(left, self._policy.check_seconds))
-        return True
+        return False
 
     @property
     def buffered_bytes(self) -> int:
@@ -162,15 +159,15 @@ class LocalDataNode:
 
     def _due(self) -> list[int]:
         now = time.monotonic()
-        buffers = [b for b in list(self._buffers.values()) if b.joined and b.entries]
-        due = {
+        everything = [(b, self._tails[b.channel.log].position) for b in list(self._buffers.values())]
+        due = {b.channel.id for b, applied in everything if b.must_seal(applied)}
+        buffers = [b for b, applied in everything if b.can_seal(applied)]
+        due |= {
             b.channel.id
             for b in buffers
-            if b.seal_to > b.floor.offset
-            or b.bytes >= self._policy.segment_bytes
-            or now - b.oldest_seconds >= self._policy.age_seconds
+            if b.bytes >= self._policy.segment_bytes or now - b.oldest_seconds >= self._policy.age_seconds
         }
-        if sum(b.bytes for b in buffers) > self._policy.buffer_bytes:
+        if buffers and sum(b.bytes for b in buffers) > self._policy.buffer_bytes:
             due.add(max(buffers, key=lambda b: b.bytes).channel.id)
         return [c for c in due if c not in self._sealing]
 
@@ -180,22 +177,32 @@ class LocalDataNode:
                 self._sealing[channel_id] = self._pool.submit(self._seal, self._buffers[channel_id])
 
     def _seal(self, buffer: ChannelBuffer) -> None:
-        """Cuts the channel at where the tail is now, writes, and moves the manifest's floor there."""
+        """Cuts the channel at where the tail is now, writes, and moves the manifest's floor there.
+
+        A cut whose edit failed or went unanswered comes first, as it was: it may be in the manifest already.
+        """
         channel = buffer.channel
         try:
-            cut = buffer.cut(self._tails[channel.log].position)
-            if not cut.empty:
-                self._commit(buffer, cut)
-                buffer.sealed(cut.end)
+            if buffer.unfinished is None:
+                buffer.unfinished = self._write(buffer, buffer.cut(self._tails[channel.log].position))
+            if buffer.unfinished is not None:
+                end = buffer.unfinished.cut.end
+                self._commit(buffer, buffer.unfinished)
+                buffer.sealed(end)
         except NotReady:
             log.info("channel %d is not sealed: the node is stopping", channel.id)
         except ConflictError as error:
             log.warning("channel %d is given up: %s", channel.id, error)
             self.abandon([channel.id])
-        except (RetriableStorageError, AmbiguousError, StorageError) as error:
+        except StorageError as error:
             log.error(
                 "channel %d is not sealed, again in %s s: %s", channel.id, self._policy.retry_seconds, error
             )
+            self._pause()
+        except (
+            Exception
+        ):  # a full scratch disk, say: nobody else would hear of it, and it must be tried again
+            log.exception("channel %d is not sealed, again in %s s", channel.id, self._policy.retry_seconds)
             self._pause()
         finally:
             with self._lock:
@@ -207,10 +214,19 @@ class LocalDataNode:
         while not self._stopping and time.monotonic() < until:
             time.sleep(min(0.1, self._policy.retry_seconds))
 
-    def _commit(self, buffer: ChannelBuffer, cut: Cut) -> None:
+    def _write(self, buffer: ChannelBuffer, cut: Cut) -> Seal | None:
+        if cut.empty:
+            return None
         number = self._segment_ids.take()
-        segment = self._write_rows(buffer, cut, number)
-        deletes = self._write_deletes(buffer, cut, number)
+        return Seal(
+            cut=cut,
+            segment=self._write_rows(buffer, cut, number),
+            deletes=self._write_deletes(buffer, cut, number),
+            edit=edit_id(keys.owner(buffer.channel.id), number),
+        )
+
+    def _commit(self, buffer: ChannelBuffer, seal: Seal) -> None:
+        cut, segment, deletes = seal.cut, seal.segment, seal.deletes
         floor = buffer.floor
 
         def move(manifest: Manifest) -> Manifest:
@@ -231,8 +247,7 @@ class LocalDataNode:
             )
 
         owner = keys.owner(buffer.channel.id)
-        edit = edit_id(owner, number)
-        self._manifests.edit(buffer.channel, edit, {owner: buffer.guard_revision}, move)
+        self._manifests.edit(buffer.channel, seal.edit, {owner: buffer.guard_revision}, move)
         log.info(
             "channel %d sealed to offset %d: %d rows, %d deletes",
             buffer.channel.id,
@@ -296,13 +311,13 @@ class LocalDataNode:
         )
 
     def _state(self, buffer: ChannelBuffer) -> ChannelState:
-        rows = buffer.partition_rows()
+        held = buffer.unsealed()
         return ChannelState(
             channel_id=buffer.channel.id,
-            rows=sum(rows.values()),
-            bytes=buffer.bytes,
-            partition_rows=rows,
-            floor_offset=buffer.floor.offset,
+            rows=sum(held.rows.values()),
+            bytes=held.bytes,
+            partition_rows=held.rows,
+            floor_offset=held.floor.offset,
             sealed_to=buffer.sealed_to(self._tails[buffer.channel.log].position),
         )
 

@@ -241,8 +241,8 @@ class LogTail:
                 return False
             if at.ts != self._position.ts:
                 raise CorruptError(
-                    f"log {self.name}: the clock at offset {at.offset} is {self._position.ts} for the tail and "
-                    f"{at.ts} from the stored pair of a channel: one of the two pairs is wrong"
+                    f"log {self.name}: the clock at offset {at.offset} is {self._position.ts} for the tail "
+                    f"and {at.ts} from the stored pair of a channel: one of the two pairs is wrong"
                 )
             for joining in batch:
                 self._add(joining.channel_id, joining.start, joining.follower)
