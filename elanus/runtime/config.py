@@ -54,15 +54,12 @@ class Proxy(Section):
     max_var_char_length: Count = Field(
         PROTOCOL.varchar_length, description="Largest max_length of a VARCHAR field, in bytes."
     )
-    max_text_length: Count = Field(2 * MiB, description="Largest max_length of a TEXT field, in bytes.")
     max_array_capacity: Count = Field(
         PROTOCOL.array_capacity, description="Largest max_capacity of an ARRAY field."
     )
     max_index_params_size: Bytes = Field(
         PROTOCOL.index_params_size, description="All parameters of an index, in bytes."
     )
-    max_result_entries: Limit = Field(-1, description="Most hits of one search over all queries; -1: any.")
-    max_search_aggregation_result_entries: Count = Field(10000, description="Most hits of an aggregation.")
     max_username_length: Count = Field(32, description="Longest user name, in bytes.")
     min_password_length: Count = Field(6, description="Shortest password, in bytes.")
     max_password_length: Count = Field(72, description="Longest password, in bytes.")
@@ -72,23 +69,17 @@ class Proxy(Section):
     max_role_num: Count = Field(10, description="Most roles.")
 
 
-class GroupBy(Section):
-    max_groups: Count = Field(100_000, description="Most groups of a grouping search.")
-
-
 class Common(Section):
     graceful_time: Annotated[int, Field(ge=0)] = Field(
         PROTOCOL.graceful_ms,
         description="How far a read with Bounded consistency may lie behind, in milliseconds.",
     )
     default_partition_name: str = Field("_default", description="Name of a new collection's partition.")
-    default_index_name: str = Field("_default_idx", description="Prefix of the name of an unnamed index.")
     json_max_length: Bytes = Field(
         PROTOCOL.json_length,
         alias="JSONMaxLength",
         description="Largest JSON value, and dynamic fields of a row, in bytes.",
     )
-    group_by: GroupBy = GroupBy()
 
 
 class RootCoord(Section):
@@ -97,21 +88,14 @@ class RootCoord(Section):
     )
     max_partition_num: Count = Field(PROTOCOL.partitions, description="Most partitions of a collection.")
     max_database_num: Count = Field(PROTOCOL.databases, description="Most databases beside `default`.")
-    max_general_capacity: Count = Field(65536, description="Most partitions times shards over everything.")
 
 
 class DataCoordSegment(Section):
     max_size: Count = Field(1024, description="Size a segment is made or compacted to, in MB.")
 
 
-class DataCoordImport(Section):
-    max_import_file_num_per_req: Count = Field(1024, description="Most files of an import.")
-    max_import_job_num: Count = Field(1024, description="Most imports at a time.")
-
-
 class DataCoord(Section):
     segment: DataCoordSegment = DataCoordSegment()
-    import_: DataCoordImport = Field(DataCoordImport(), alias="import")
 
 
 class DataNodeSegment(Section):
@@ -123,15 +107,8 @@ class DataNodeSegment(Section):
     )
 
 
-class DataNodeImport(Section):
-    max_import_file_size_in_gb: Count = Field(
-        16, alias="maxImportFileSizeInGB", description="Largest file of an import, in GiB."
-    )
-
-
 class DataNode(Section):
     segment: DataNodeSegment = DataNodeSegment()
-    import_: DataNodeImport = Field(DataNodeImport(), alias="import")
 
 
 class IndexCoordSegment(Section):
@@ -144,16 +121,6 @@ class IndexCoord(Section):
     segment: IndexCoordSegment = IndexCoordSegment()
 
 
-class ScalarAutoIndexParams(Section):
-    bitmap_cardinality_limit: Annotated[int, Field(ge=1, le=1000)] = Field(
-        100, description="A scalar AUTOINDEX is a bitmap up to this many distinct values."
-    )
-
-
-class ScalarAutoIndex(Section):
-    params: ScalarAutoIndexParams = ScalarAutoIndexParams()
-
-
 class Limits(Section):
     max_collection_num: Count = Field(PROTOCOL.collections, description="Most collections.")
     max_collection_num_per_db: Count = Field(
@@ -164,22 +131,14 @@ class Limits(Section):
     max_insert_size: Limit = Field(
         PROTOCOL.insert_size, description="Largest insert, in bytes; -1: as much as gRPC takes."
     )
-    max_group_size: Count = Field(10, description="Most hits of each group of a grouping search.")
     max_output_size: Bytes = Field(
         PROTOCOL.output_size, description="Largest answer of a search or query, in bytes."
     )
     max_query_result_window: Count = Field(
         PROTOCOL.result_window, description="Largest offset + limit of a query."
     )
-    large_max_query_result_window: Count = Field(
-        1_000_000, description="The same where the collection has query_mode=large_topk."
-    )
-    max_resource_group_num_of_query_node: Count = Field(1024, description="Most resource groups.")
     nq: Count = Field(PROTOCOL.queries, description="Most vectors of one search.")
     top_k: Count = Field(PROTOCOL.top_k, description="Largest offset + limit of a search.")
-    large_top_k: Count = Field(
-        1_000_000, description="The same where the collection has query_mode=large_topk."
-    )
 
 
 class QuotaAndLimits(Section):
@@ -216,7 +175,6 @@ class Config(BaseSettings):
     data_coord: DataCoord = DataCoord()
     data_node: DataNode = DataNode()
     index_coord: IndexCoord = IndexCoord()
-    scalar_auto_index: ScalarAutoIndex = ScalarAutoIndex()
     quota_and_limits: QuotaAndLimits = QuotaAndLimits()
     local_storage: LocalStorage = LocalStorage()
     management: Management = Management()

@@ -3,17 +3,13 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from elanus.access import calls
+
 Level = Literal["debug", "info", "warn", "error", "fatal"]
 Format = Literal["text", "json"]
-
-request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Id of the request that the running code works for; "" outside of any."""
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -46,21 +42,14 @@ def configure(level: Level = "info", format: Format = "text", stream: TextIO | N
     handler.of_elanus = True  # type: ignore[attr-defined]  # tells ours from an application's handlers
     root.addHandler(handler)
     root.setLevel(_LEVELS[level])
+    # It tells which builds of its kernels it tried, one line each.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 
-@contextmanager
-def request(id: str) -> Iterator[None]:
-    """Lines logged inside carry `id`."""
-    token = request_id.set(id)
-    try:
-        yield
-    finally:
-        request_id.reset(token)
-
-
 def stamp_request(record: logging.LogRecord) -> bool:
-    record.request_id = request_id.get()
+    call = calls.current()
+    record.request_id = call.request_id if call else ""
     return True
 
 

@@ -367,7 +367,13 @@ def serve(config: Config) -> None:
             return [ComponentHealth("standalone", state, "; ".join(reasons))]
 
         management = ManagementServer(
-            config.management.ip, config.management.port, health, CollectorRegistry()
+            config.management.ip,
+            config.management.port,
+            health,
+            CollectorRegistry(),
+            threads=config.management.threads,
+            queue=config.management.queue,
+            timeout_seconds=config.management.timeout_seconds,
         )
         management.start()
         opened.callback(management.stop)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from elanus.access import calls
 from elanus.runtime import logs
 
 logger = logging.getLogger("elanus.test")
@@ -24,14 +25,14 @@ def stream() -> Iterator[io.StringIO]:
 
 def test_a_text_line_has_level_logger_message_extras_and_request(stream: io.StringIO) -> None:
     logs.configure("info", "text", stream)
-    with logs.request("r-7"):
+    with calls.serving(calls.Call(method="Search", request_id="r-7", metadata={})):
         logger.warning("flushed %d rows", 5, extra={"channel": 3})
     assert stream.getvalue().rstrip().endswith("warn  elanus.test: flushed 5 rows channel=3 [r-7]")
 
 
 def test_a_json_line_is_one_object_whatever_it_holds(stream: io.StringIO) -> None:
     logs.configure("info", "json", stream)
-    with logs.request("r-8"):
+    with calls.serving(calls.Call(method="Search", request_id="r-8", metadata={})):
         try:
             raise ValueError("two\nlines")
         except ValueError:
