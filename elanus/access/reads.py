@@ -153,7 +153,7 @@ class Reader:
             nodes = {n for v in views for n in v.nodes}
             if len(nodes) != 1:
                 raise Unimplemented("reads over several query nodes are not implemented")
-            targets = tuple(self._target(view, level) for view in views)
+            targets = tuple(self._target(view, level, request.at_ts) for view in views)
             try:
                 return ask(self.nodes[nodes.pop()], msgspec.structs.replace(call, targets=targets))
             except ViewGone:
@@ -177,9 +177,10 @@ class Reader:
             calls.check()
             time.sleep(self.limits.view_retry_seconds)
 
-    def _target(self, view: ViewPointer, level: ConsistencyLevel) -> Target:
-        if level in _STRONG:
-            # Asked after the request arrived (rule 5).
+    def _target(self, view: ViewPointer, level: ConsistencyLevel, at_ts: int) -> Target:
+        if level in _STRONG or at_ts:
+            # Asked after the request arrived (rule 5). A later page needs all that its first page saw, which
+            # a node that has just started may not have applied.
             return Target(channel_id=view.channel_id, view=view.name, cut=self.broker.end_offset(view.log))
         staleness = self.limits.graceful_ms if level is ConsistencyLevel.BOUNDED else None
         return Target(channel_id=view.channel_id, view=view.name, staleness_ms=staleness)

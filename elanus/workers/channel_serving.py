@@ -41,6 +41,7 @@ class ChannelServing:
         self.growing = GrowingSegment(self.schema)
         self.segments: dict[str, SealedSegment] = {}
         self.views: dict[str, ServedView] = {}
+        self._preparing: dict[str, View] = {}
         self._deletes: list[Deletes] = []
         self._range_deletes: list[RangeDelete] = []
         self._pending: list[Deletes] = []
@@ -98,6 +99,23 @@ class ChannelServing:
 
     # the coordinator's side
 
+    def begin(self, view: View) -> dict[str, SealedSegment]:
+        """The segments that are here. Until `add` or `cancel`, what `view` needs of this channel stays."""
+        with self.lock:
+            self._preparing[view.name] = view
+            return dict(self.segments)
+
+    def cancel(self, name: str) -> None:
+        with self.lock:
+            if self._preparing.pop(name, None) is not None:
+                self._let_go()
+
+    @property
+    def idle(self) -> bool:
+        """Nobody reads it, nobody prepares it."""
+        with self.lock:
+            return not self.views and not self._preparing
+
     def add(self, view: View, loaded: dict[str, SealedSegment]) -> None:
         """Registers a view. `loaded`: its segments that were not here, with their delete files applied."""
         with self.lock:
@@ -110,6 +128,7 @@ class ChannelServing:
                 self.segments[name] = segment
             placed = tuple(self.segments[p.segment.name] for p in view.placement)
             self.views[view.name] = ServedView(view, placed)
+            self._preparing.pop(view.name, None)
 
     def drop(self, name: str) -> None:
         with self.lock:
@@ -123,11 +142,15 @@ class ChannelServing:
         if served.pins or not served.dropped:
             return
         self.views.pop(served.view.name, None)
-        needed = {p.segment.name for v in self.views.values() for p in v.view.placement}
+        self._let_go()
+
+    def _let_go(self) -> None:
+        wanted = [*(v.view for v in self.views.values()), *self._preparing.values()]
+        needed = {p.segment.name for v in wanted for p in v.placement}
         for name in [n for n in self.segments if n not in needed]:
             self.segments.pop(name).close()
-        if self.views:
-            low = min(v.view.manifest.floor_ts for v in self.views.values())
+        if wanted:
+            low = min(v.manifest.floor_ts for v in wanted)
             self.growing.release_up_to(low)
             self._deletes = [d for d in self._deletes if d.max_ts > low]
             self._range_deletes = [r for r in self._range_deletes if r.ts > low]

@@ -199,9 +199,7 @@ class LocalDataNode:
                 "channel %d is not sealed, again in %s s: %s", channel.id, self._policy.retry_seconds, error
             )
             self._pause()
-        except (
-            Exception
-        ):  # a full scratch disk, say: nobody else would hear of it, and it must be tried again
+        except Exception:  # a full scratch disk, say: nobody else would hear of it
             log.exception("channel %d is not sealed, again in %s s", channel.id, self._policy.retry_seconds)
             self._pause()
         finally:

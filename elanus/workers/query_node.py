@@ -86,29 +86,57 @@ class LocalQueryNode:
 
     def prepare(self, views: list[View]) -> None:
         with self._preparing:
-            loaded = list(self._pool.map(self._load, views))
-            self._follow(views)
-            for view, segments in zip(views, loaded, strict=True):
-                self._channels[view.channel_id].add(view, segments)
+            here = [self._begin(view) for view in views]
+            added = 0
+            try:
+                loaded = list(self._pool.map(self._load, views, here))
+                self._follow(views)
+                for view, segments in zip(views, loaded, strict=True):
+                    self._channels[view.channel_id].add(view, segments)
+                    added += 1
+            except BaseException:
+                for view in views[:added]:
+                    self._channels[view.channel_id].drop(view.name)
+                raise
+            finally:
+                for view in views[added:]:
+                    if view.channel_id in self._channels:
+                        self._channels[view.channel_id].cancel(view.name)
+                self._leave_idle()
 
     def drop(self, views: list[str]) -> None:
         names = set(views)
         with self._preparing:
-            for channel_id, serving in list(self._channels.items()):
+            for serving in list(self._channels.values()):
                 for name in names & serving.views.keys():
                     serving.drop(name)
-                if not serving.views:
-                    self._tails[serving.view.log].unfollow(channel_id, serving)
-                    with self._lock:
-                        self._channels.pop(channel_id, None)
+            self._leave_idle()
+
+    def _leave_idle(self) -> None:
+        """Follows no channel that has no view left. Called with `_preparing` held."""
+        for channel_id, serving in list(self._channels.items()):
+            if serving.idle:
+                self._tails[serving.view.log].unfollow(channel_id, serving)
+                with self._lock:
+                    self._channels.pop(channel_id, None)
+
+    def _begin(self, view: View) -> dict[str, SealedSegment]:
+        serving = self._channels.get(view.channel_id)
+        return serving.begin(view) if serving else {}
 
     def _follow(self, views: Sequence[View]) -> None:
-        fresh = [v for v in views if v.channel_id not in self._channels]
-        made = {v.channel_id: self._serving(v) for v in fresh}
-        for name in {v.log for v in fresh}:
-            self._tails[name].follow(
-                [(v.channel_id, v.start, made[v.channel_id]) for v in fresh if v.log == name]
-            )
+        fresh: dict[int, View] = {}
+        for view in sorted(views, key=lambda v: v.start):
+            if view.channel_id not in self._channels:
+                fresh.setdefault(view.channel_id, view)
+        made = {channel_id: self._serving(view) for channel_id, view in fresh.items()}
+        try:
+            for name in {v.log for v in fresh.values()}:
+                self._tails[name].follow([(i, v.start, made[i]) for i, v in fresh.items() if v.log == name])
+        except BaseException:
+            for channel_id, view in fresh.items():
+                self._tails[view.log].unfollow(channel_id, made[channel_id])
+            raise
         with self._lock:
             self._channels.update(made)
 
@@ -117,10 +145,8 @@ class LocalQueryNode:
             view, self._collection(view.collection_id).schema, self._limits.delete_batch_keys
         )
 
-    def _load(self, view: View) -> dict[str, SealedSegment]:
+    def _load(self, view: View, here: dict[str, SealedSegment]) -> dict[str, SealedSegment]:
         """The view's segments on this node that are not here yet; those that are get their new indexes."""
-        serving = self._channels.get(view.channel_id)
-        here = serving.segments if serving else {}
         schema = self._collection(view.collection_id).schema
         loaded: dict[str, SealedSegment] = {}
         deletes: Deletes | None = None
@@ -200,31 +226,46 @@ class LocalQueryNode:
             readers: list[Reader] = []
             targets: list[int] = []
             read_ts: list[int] = []
+            stack.callback(self._after_read, call.targets)
             for number, target in enumerate(call.targets):
                 serving = self._channels.get(target.channel_id)
                 if serving is None:
                     raise ViewGone(f"channel {target.channel_id} is not on this node any more")
                 served = stack.enter_context(serving.pin(target.view))
-                at = call.at_ts or self._wait(serving.view.log, target, call.deadline_ms)
+                applied = self._wait(served.view, target, call.deadline_ms)
+                at = call.at_ts or applied
                 found = serving.readers(served, at, partitions)
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)
             yield _Pinned(readers, np.asarray(targets, np.int32), tuple(read_ts), collection)
 
-    def _wait(self, log_name: str, target: Target, deadline_ms: int) -> int:
-        """The timestamp to read at: that of the last record this node has applied, once that suffices."""
-        tail = self._tails[log_name]
+    def _after_read(self, targets: Sequence[Target]) -> None:
+        """The last reader of a channel's last view closes the door, unless somebody is at it who will."""
+        channels = [self._channels.get(t.channel_id) for t in targets]
+        if any(c is not None and c.idle for c in channels) and self._preparing.acquire(blocking=False):
+            try:
+                self._leave_idle()
+            finally:
+                self._preparing.release()
+
+    def _wait(self, view: View, target: Target, deadline_ms: int) -> int:
+        """The timestamp to read at: that of the last record this node has applied, once that suffices.
+
+        Never below the view's floor (rule 2). Raises NotReady where the log is not followed any more.
+        """
+        tail = self._tails[view.log]
+        floor = view.manifest.floor_offset
         timeout = self._limits.wait_seconds
         if deadline_ms:
             timeout = min(timeout, deadline_ms / 1000 - time.time())
             if timeout <= 0:
                 raise DeadlineExceeded("the caller's deadline has passed before the read began")
         if target.cut is not None:
-            return tail.wait(target.cut, timeout).ts
+            return tail.wait(max(target.cut, floor), timeout).ts
         if target.staleness_ms is not None:
-            return tail.fresh(target.staleness_ms / 1000, timeout).ts
-        return tail.position.ts
+            tail.fresh(target.staleness_ms / 1000, timeout)
+        return tail.wait(floor, timeout).ts
 
     def _plan(self, call: ReadCall, collection: Collection) -> Plan | None:
         if not call.expression:
