@@ -68,4 +68,5 @@ def row_schema(schema: Schema) -> pa.Schema:
 def as_matrix(column: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
     """Zero-copy (n, dim) float32 view of a FLOAT_VECTOR column without nulls."""
     dim = column.type.list_size
-    return column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), dim)
+    matrix: npt.NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), dim)
+    return matrix

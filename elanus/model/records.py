@@ -77,7 +77,8 @@ def encode(header: Header, batch: pa.RecordBatch | None = None) -> bytes:
     sink.write(bytes(padding))
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def decode(data: bytes | memoryview | pa.Buffer) -> Record:

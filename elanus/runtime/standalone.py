@@ -19,6 +19,7 @@ from elanus.access.gate import WriteGate
 from elanus.access.proxy import Proxy, ProxyLimits
 from elanus.access.reads import Reader, ReadLimits
 from elanus.access.service import handlers
+from elanus.access.service.dispatch import Observe
 from elanus.access.service.executors import Executors
 from elanus.access.writes import WriteLimits, Writer
 from elanus.coordinators.data import DataLimits, LocalDataCoordinator
@@ -86,8 +87,9 @@ class Instance:
         """For a caller that brings its own threads."""
         return handlers(self.proxy, self.config.protocol_limits)
 
-    def serving_handlers(self, executors: Executors) -> Mapping[str, grpc.RpcMethodHandler]:
-        return handlers(self.proxy, self.config.protocol_limits, executors=executors)
+    def serving_handlers(self, executors: Executors, observe: Observe) -> Mapping[str, grpc.RpcMethodHandler]:
+        """For a server: each call runs on the executor of its lane."""
+        return handlers(self.proxy, self.config.protocol_limits, executors=executors, observe=observe)
 
     def _start(self, opened: ExitStack) -> None:
         own = self.config.elanus
@@ -334,11 +336,10 @@ def _empty(path: Path) -> Path:
 
 def serve(config: Config) -> None:
     """Serves in the foreground until SIGTERM or Ctrl-C."""
-    from prometheus_client import CollectorRegistry
-
     from elanus.access.health import health_handlers
     from elanus.access.server import GrpcServer
     from elanus.runtime.management import ComponentHealth, ManagementServer, State
+    from elanus.runtime.metrics import Metrics
 
     started = time.monotonic()
     stop = threading.Event()
@@ -348,11 +349,15 @@ def serve(config: Config) -> None:
         instance = Instance(config)
         instance.start()
         opened.callback(instance.stop)
+        metrics = Metrics(NODE_ID)
         threads = config.elanus.executors
         executors = Executors(control=threads.control, read=threads.read, write=threads.write)
         opened.callback(executors.close, wait=False)
         server = GrpcServer(
-            {**instance.serving_handlers(executors), **health_handlers(instance.unhealthy, executors)},
+            {
+                **instance.serving_handlers(executors, metrics.observe),
+                **health_handlers(instance.unhealthy, executors),
+            },
             executors,
             host=config.proxy.ip,
             port=config.proxy.port,
@@ -370,7 +375,7 @@ def serve(config: Config) -> None:
             config.management.ip,
             config.management.port,
             health,
-            CollectorRegistry(),
+            metrics.registry,
             threads=config.management.threads,
             queue=config.management.queue,
             timeout_seconds=config.management.timeout_seconds,

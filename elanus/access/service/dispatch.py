@@ -41,7 +41,15 @@ class ServicerContext(Protocol):
 Handle = Callable[[bytes, ServicerContext], bytes]
 
 
-def built(descriptor: MethodDescriptor, method: Method) -> Handle:
+Observe = Callable[[str, bool, float], None]
+"""Told of every call that has ended: its method, whether it succeeded, its seconds."""
+
+
+def unobserved(method: str, succeeded: bool, seconds: float) -> None:
+    pass
+
+
+def built(descriptor: MethodDescriptor, method: Method, observe: Observe = unobserved) -> Handle:
     """A unary handler, bytes to bytes, that lets no exception escape but those of `context.abort`."""
     request_class = messages.message(descriptor.input_type.full_name)
     answer_class = messages.message(descriptor.output_type.full_name)
@@ -56,10 +64,15 @@ def built(descriptor: MethodDescriptor, method: Method) -> Handle:
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"the request of {name} is not a {request_class.DESCRIPTOR.full_name} message",
             )
+        started = time.perf_counter()
+        succeeded = False
         try:
-            return _serve(call, request, method, answer_class)
+            answer, succeeded = _serve(call, request, method, answer_class)
+            return answer
         except DeadlineExceeded as error:
             context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, error.message)
+        finally:
+            observe(name, succeeded, time.perf_counter() - started)
 
     return handle
 
@@ -92,7 +105,8 @@ def rpc_handler(
     return grpc.unary_stream_rpc_method_handler(stream, bytes, bytes)
 
 
-def _serve(call: Call, request: Any, method: Method, answer_class: Any) -> bytes:
+def _serve(call: Call, request: Any, method: Method, answer_class: Any) -> tuple[bytes, bool]:
+    """The answer, and whether it is a success."""
     database = getattr(request, "db_name", "") or call.database
     if database != call.database:
         call = Call(
@@ -107,18 +121,18 @@ def _serve(call: Call, request: Any, method: Method, answer_class: Any) -> bytes
         try:
             call.check()
             answer: bytes = method(call, request).SerializeToString()
-            return answer
+            return answer, True
         except DeadlineExceeded:
             raise
         except ElanusError as error:
             log.debug("%s of request %s: %s", call.method, call.request_id, error.message)
             refused: bytes = failure(answer_class, error).SerializeToString()
-            return refused
+            return refused, False
         except Exception:
             # Whatever escaped would be an unknown gRPC code, which clients retry 75 times.
             log.exception("%s failed, request %s", call.method, call.request_id)
             failed: bytes = failure(answer_class, unexpected(call.request_id)).SerializeToString()
-            return failed
+            return failed, False
 
 
 def _call(name: str, context: ServicerContext) -> Call:

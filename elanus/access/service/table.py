@@ -10,7 +10,7 @@ from elanus.access.protocol import messages
 from elanus.access.service.collections import Collections
 from elanus.access.service.data import Data
 from elanus.access.service.databases import Databases
-from elanus.access.service.dispatch import Method, built, not_built, rpc_handler
+from elanus.access.service.dispatch import Method, Observe, built, not_built, rpc_handler, unobserved
 from elanus.access.service.executors import Executors, Lane
 from elanus.access.service.indexes import Indexes
 from elanus.access.service.loading import Loading
@@ -34,6 +34,7 @@ def handlers(
     limits: Limits | None = None,
     identity: Identity | None = None,
     executors: Executors | None = None,
+    observe: Observe = unobserved,
 ) -> dict[str, grpc.RpcMethodHandler]:
     """A handler for every RPC by its full name, as in "/milvus.proto.milvus.MilvusService/Search".
 
@@ -46,7 +47,8 @@ def handlers(
         if route is None:
             table[name] = rpc_handler(descriptor, not_built(descriptor, __version__), Lane.CONTROL, executors)
         else:
-            table[name] = rpc_handler(descriptor, built(descriptor, route.method), route.lane, executors)
+            handle = built(descriptor, route.method, observe)
+            table[name] = rpc_handler(descriptor, handle, route.lane, executors)
     return table
 
 
