@@ -24,7 +24,7 @@ from elanus.roles.query import QueryNode
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
 from elanus.storage.manifests import Manifests
-from elanus.storage.meta import Absent, Compare, MetaStore
+from elanus.storage.meta import Absent, Compare, MetaStore, Watch
 from elanus.storage.objects import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ class LocalQueryCoordinator:
         self._nodes = nodes
         self._policy = policy
         self._changed = threading.Condition()
+        self._intents = threading.Lock()
+        """Held while load intents and views change in the meta store, and `_served` with them."""
         self._dirty: set[int] = set()
         self._served: dict[tuple[int, int], ViewPointer] = {}
         """(channel, replica): the view that this process has seen its nodes prepare."""
@@ -81,7 +83,7 @@ class LocalQueryCoordinator:
         self._follower = threading.Thread(target=self._follow_manifests, name="view-changes", daemon=True)
 
     def start(self) -> None:
-        self._watch = self._meta.watch(keys.MANIFESTS, self._meta.range(keys.MANIFESTS)[1] + 1)
+        self._watch = self._watch_manifests()
         self._dirty = {intent.collection_id for intent in self._catalog.loads()}
         self._thread.start()
         self._follower.start()
@@ -100,7 +102,27 @@ class LocalQueryCoordinator:
     def load(
         self, collection_id: int, partitions: list[int], replicas: int, fields: list[int], wait_seconds: float
     ) -> None:
+        with self._intents:
+            while not self._intend(collection_id, partitions, replicas, fields):
+                pass  # the collection changed at this moment; it raises CollectionNotFound once it is gone
         collection = self._collection(collection_id)
+        with self._changed:
+            self._failures.pop(collection_id, None)
+        self._touch([collection_id])
+        deadline = time.monotonic() + wait_seconds
+        with self._changed:
+            while self._progress(collection) < 100 and collection_id not in self._failures:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._stopping:
+                    return
+                self._changed.wait(left)
+
+    def _intend(self, collection_id: int, partitions: list[int], replicas: int, fields: list[int]) -> bool:
+        """False where the collection changed meanwhile: a load must not outlive it."""
+        guard = Compare(
+            keys.collection(collection_id), self._catalog.revision_of(keys.collection(collection_id))
+        )
+        self._collection(collection_id)
         old = self._catalog.load(collection_id)
         wanted = set(partitions) | set(old.partitions if old else ())
         intent = LoadIntent(
@@ -111,34 +133,27 @@ class LocalQueryCoordinator:
             fields=tuple(fields),
             requested_ms=int(time.time() * 1000),
         )
-        if old is None or msgspec.structs.replace(old, requested_ms=intent.requested_ms) != intent:
-            self._term.txn([], {keys.load(collection_id): codec.encode(intent)})
-        self._touch([collection_id])
-        deadline = time.monotonic() + wait_seconds
-        with self._changed:
-            while self._progress(collection) < 100 and collection_id not in self._failures:
-                left = deadline - time.monotonic()
-                if left <= 0 or self._stopping:
-                    return
-                self._changed.wait(left)
+        if old is not None and msgspec.structs.replace(old, requested_ms=intent.requested_ms) == intent:
+            return True
+        return self._term.txn([guard], {keys.load(collection_id): codec.encode(intent)}) is not None
 
     def release(self, collection_id: int, partitions: list[int]) -> None:
-        intent = self._catalog.load(collection_id)
-        if intent is None:
-            return
-        left = self._left(intent, partitions)
-        if left:
-            kept = msgspec.structs.replace(intent, partitions=left, whole_collection=False)
-            self._term.txn([], {keys.load(collection_id): codec.encode(kept)})
-            return
-        views = self._catalog.views(collection_id)
-        doomed = [keys.view(collection_id, v.channel_id, v.replica) for v in views]
-        self._term.txn([], {}, [keys.load(collection_id), *doomed])
-        with self._changed:
-            gone = [v for v in self._served.values() if v.name in {w.name for w in views}]
-            for view in gone:
-                self._served.pop((view.channel_id, view.replica))
-            self._failures.pop(collection_id, None)
+        with self._intents:
+            intent = self._catalog.load(collection_id)
+            if intent is None:
+                return
+            left = self._left(intent, partitions)
+            if left:
+                kept = msgspec.structs.replace(intent, partitions=left, whole_collection=False)
+                self._term.txn([], {keys.load(collection_id): codec.encode(kept)})
+                return
+            views = self._catalog.views(collection_id)
+            doomed = [keys.view(collection_id, v.channel_id, v.replica) for v in views]
+            self._term.txn([], {}, [keys.load(collection_id), *doomed])
+            with self._changed:
+                for view in views:
+                    self._served.pop((view.channel_id, view.replica), None)
+                self._failures.pop(collection_id, None)
         self._drop(views)
 
     def _left(self, intent: LoadIntent, partitions: list[int]) -> tuple[int, ...]:
@@ -170,12 +185,29 @@ class LocalQueryCoordinator:
             self._changed.notify_all()
 
     def _follow_manifests(self) -> None:
-        for events in self._watch:
-            if self._stopping:
+        missed = False
+        while not self._stopping:
+            try:
+                if missed:
+                    self._watch = self._watch_manifests()
+                    self._touch([intent.collection_id for intent in self._catalog.loads()])
+                    missed = False
+                    continue  # lest it was stopped between the old watch and the new one
+                for events in self._watch:
+                    self._touch(self._loaded({int(e.key.removeprefix(keys.MANIFESTS)) for e in events}))
                 return
-            changed = {int(e.key.removeprefix(keys.MANIFESTS)) for e in events}
-            loaded = [self._catalog.collection(i.collection_id) for i in self._catalog.loads()]
-            self._touch([c.id for c in loaded if c and any(ch.id in changed for ch in c.channels)])
+            except ElanusError as error:
+                log.warning("changes of manifests were missed, all views are looked at: %s", error)
+                missed = True
+                with self._changed:
+                    self._changed.wait(self._policy.retry_seconds)
+
+    def _watch_manifests(self) -> Watch:
+        return self._meta.watch(keys.MANIFESTS, self._meta.range(keys.MANIFESTS)[1] + 1)
+
+    def _loaded(self, channel_ids: set[int]) -> list[int]:
+        found = [self._catalog.collection(i.collection_id) for i in self._catalog.loads()]
+        return [c.id for c in found if c and any(ch.id in channel_ids for ch in c.channels)]
 
     def _run(self) -> None:
         while not self._stopping:
@@ -219,12 +251,19 @@ class LocalQueryCoordinator:
 
     def _refresh(self, collection_ids: Sequence[int]) -> None:
         planned = [p for c in collection_ids for p in self._plan(c)]
-        for node_id, node in self._nodes.items():
-            views = [p.view for p in planned if node_id in p.view.nodes]
-            if views:
-                node.prepare(views)
-        for plan in planned:
-            self._switch(plan)
+        switched = 0
+        try:
+            for node_id, node in self._nodes.items():
+                views = [p.view for p in planned if node_id in p.view.nodes]
+                if views:
+                    node.prepare(views)
+            for plan in planned:
+                self._switch(plan)
+                switched += 1
+        except BaseException:
+            # Its next attempt has other names: these would stay on their nodes for ever.
+            self._drop([_pointer(p.view) for p in planned[switched:]])
+            raise
         with self._changed:
             for collection_id in collection_ids:
                 self._failures.pop(collection_id, None)
@@ -289,28 +328,25 @@ class LocalQueryCoordinator:
         """Moves the pointer if nobody else has; the replaced view is dropped after the grace time."""
         view = planned.view
         key = keys.view(view.collection_id, view.channel_id, view.replica)
-        pointer = ViewPointer(
-            name=view.name,
-            version=view.version,
-            channel_id=view.channel_id,
-            log=view.log,
-            replica=view.replica,
-            nodes=tuple(sorted(view.nodes)),
-            growing_node=view.growing_node,
-            start_offset=view.start_offset,
-            manifest_version=view.manifest.version,
-        )
+        load = keys.load(view.collection_id)
+        pointer = _pointer(view)
         compares: list[Compare | Absent] = [
             Compare(key, planned.old_revision) if planned.old else Absent(key),
-            Compare(keys.load(view.collection_id), self._catalog.revision_of(keys.load(view.collection_id))),
+            Compare(load, self._catalog.revision_of(load)),
         ]
-        if not planned.kept and self._term.txn(compares, {key: codec.encode(pointer)}) is None:
+        puts = {} if planned.kept else {key: codec.encode(pointer)}
+        with self._intents:
+            switched = self._term.txn(compares, puts) is not None
+            if switched:
+                self._serve(pointer)
+        if not switched:
             self._drop([pointer])
             self._touch([view.collection_id])
-            return
+
+    def _serve(self, pointer: ViewPointer) -> None:
         with self._changed:
-            before = self._served.get((view.channel_id, view.replica))
-            self._served[view.channel_id, view.replica] = pointer
+            before = self._served.get((pointer.channel_id, pointer.replica))
+            self._served[pointer.channel_id, pointer.replica] = pointer
             if before is not None:
                 self._retired.append((time.monotonic() + self._policy.grace_seconds, before))
             self._changed.notify_all()
@@ -336,6 +372,20 @@ class LocalQueryCoordinator:
 
     def _collection(self, collection_id: int) -> Collection:
         collection = self._catalog.collection(collection_id)
-        if collection is None:
+        if collection is None or collection.dropping:
             raise CollectionNotFound(f"collection {collection_id} does not exist")
         return collection
+
+
+def _pointer(view: View) -> ViewPointer:
+    return ViewPointer(
+        name=view.name,
+        version=view.version,
+        channel_id=view.channel_id,
+        log=view.log,
+        replica=view.replica,
+        nodes=tuple(sorted(view.nodes)),
+        growing_node=view.growing_node,
+        start_offset=view.start_offset,
+        manifest_version=view.manifest.version,
+    )
