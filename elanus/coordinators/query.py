@@ -16,6 +16,7 @@ from elanus.model.nouns import (
     Collection,
     LoadIntent,
     ManifestPointer,
+    Segment,
     View,
     ViewPointer,
     ViewSegment,
@@ -305,6 +306,7 @@ class LocalQueryCoordinator:
     ) -> View:
         manifest = self._manifests.body(channel, pointer)
         node = min(self._nodes)
+        live = frozenset(i.id for i in self._catalog.indexes(collection.id))
         version = old.version + 1 if old else 1
         view = View(
             name=f"{version:08d}-{secrets.token_hex(6)}",
@@ -314,7 +316,9 @@ class LocalQueryCoordinator:
             replica=0,
             version=version,
             manifest=pointer,
-            placement=tuple(ViewSegment(segment=s, node=node) for s in manifest.segments),
+            placement=tuple(
+                ViewSegment(segment=_with_indexes(s, live), node=node) for s in manifest.segments
+            ),
             delete_files=manifest.delete_files,
             range_deletes=manifest.range_deletes,
             growing_node=node,
@@ -375,6 +379,11 @@ class LocalQueryCoordinator:
         if collection is None or collection.dropping:
             raise CollectionNotFound(f"collection {collection_id} does not exist")
         return collection
+
+
+def _with_indexes(segment: Segment, live: frozenset[int]) -> Segment:
+    """A manifest still names the files of indexes that were dropped: another one may be on the field now."""
+    return msgspec.structs.replace(segment, indexes=tuple(i for i in segment.indexes if i.index_id in live))
 
 
 def _pointer(view: View) -> ViewPointer:
