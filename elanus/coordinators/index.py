@@ -24,7 +24,7 @@ from elanus.roles.index import IndexNode, IndexProgress, IndexTask
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
 from elanus.storage.manifests import Manifests, edit_id
-from elanus.storage.meta import Absent, MetaStore
+from elanus.storage.meta import Compare, MetaStore, Watch
 from elanus.storage.sequence import Sequence
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class LocalIndexCoordinator:
         self._node = node
         self._policy = policy
         self._changed = threading.Condition()
+        self._defining = threading.Lock()
         self._building: set[tuple[str, int]] = set()
         self._failures: dict[tuple[str, int], str] = {}
         self._stopping = False
@@ -75,7 +76,7 @@ class LocalIndexCoordinator:
         stale = [item.key for item in self._meta.range(keys.JOBS)[0]]
         if stale:
             self._term.txn([], {}, stale)
-        self._watch = self._meta.watch(keys.MANIFESTS, self._meta.range(keys.MANIFESTS)[1] + 1)
+        self._watch = self._watch_manifests()
         self._thread.start()
         for collection in self._catalog.collections():
             self._plan(collection)
@@ -101,8 +102,6 @@ class LocalIndexCoordinator:
         params: dict[str, Any],
         requested: dict[str, str],
     ) -> IndexDefinition:
-        collection = self._collection(collection_id)
-        there = self._catalog.indexes(collection_id)
         definition = IndexDefinition(
             id=self._ids.take(),
             collection_id=collection_id,
@@ -113,23 +112,35 @@ class LocalIndexCoordinator:
             params=params,
             requested=requested,
         )
-        for old in there:
+        with self._defining:
+            found = None
+            while found is None:
+                found = self._define(definition)
+        self._plan(self._collection(collection_id))
+        return found
+
+    def _define(self, definition: IndexDefinition) -> IndexDefinition | None:
+        """The stored one; None where the collection changed meanwhile: an index must not outlive it."""
+        guard = keys.collection(definition.collection_id)
+        revision = self._catalog.revision_of(guard)
+        collection = self._collection(definition.collection_id)
+        requested = definition.requested
+        for old in self._catalog.indexes(collection.id):
             if msgspec.structs.replace(old, id=definition.id, requested=requested) == definition:
                 return old
-            if old.field_id == field_id:
+            if old.field_id == definition.field_id:
+                field = collection.schema.by_id[old.field_id].name
                 raise ElanusError(
                     "at most one distinct index is allowed per field: field "
-                    f"{collection.schema.by_id[field_id].name!r} has the index {old.name!r} ({old.type}); "
+                    f"{field!r} has the index {old.name!r} ({old.type}); "
                     "drop it first",
                     Code.PARAMETER_INVALID,
                 )
-            if old.name == name:
-                raise InvalidParameter(f"the index name {name!r} is taken by another field's index")
-        key = keys.index(collection_id, definition.id)
-        revision = self._term.txn([Absent(key)], {key: codec.encode(definition)})
-        assert revision is not None, "index ids are given out once"
-        self._plan(collection)
-        return definition
+            if old.name == definition.name:
+                raise InvalidParameter(f"the index name {old.name!r} is taken by another field's index")
+        puts = {keys.index(collection.id, definition.id): codec.encode(definition)}
+        done = self._term.txn([Compare(guard, revision)], puts) is not None
+        return definition if done else None
 
     def drop_index(self, collection_id: int, index_id: int) -> None:
         if not any(i.id == index_id for i in self._catalog.indexes(collection_id)):
@@ -181,15 +192,33 @@ class LocalIndexCoordinator:
         )
 
     def _follow_manifests(self) -> None:
-        for events in self._watch:
-            changed = {int(e.key.removeprefix(keys.MANIFESTS)) for e in events if e.value is not None}
-            if self._stopping:
+        missed = False
+        while not self._stopping:
+            try:
+                if missed:
+                    self._watch = self._watch_manifests()
+                    self._plan_all(self._catalog.collections())
+                    missed = False
+                    continue  # lest it was stopped between the old watch and the new one
+                for events in self._watch:
+                    changed = {int(e.key.removeprefix(keys.MANIFESTS)) for e in events if e.value is not None}
+                    everything = self._catalog.collections()
+                    self._plan_all([k for k in everything if any(c.id in changed for c in k.channels)])
                 return
-            for collection in self._catalog.collections():
-                if any(c.id in changed for c in collection.channels):
-                    self._plan(collection)
-            with self._changed:
-                self._changed.notify_all()
+            except ElanusError as error:
+                log.warning("changes of manifests were missed, all are looked at: %s", error)
+                missed = True
+                with self._changed:
+                    self._changed.wait(self._policy.retry_seconds)
+
+    def _watch_manifests(self) -> Watch:
+        return self._meta.watch(keys.MANIFESTS, self._meta.range(keys.MANIFESTS)[1] + 1)
+
+    def _plan_all(self, collections: list[Collection]) -> None:
+        for collection in collections:
+            self._plan(collection)
+        with self._changed:
+            self._changed.notify_all()
 
     def _plan(self, collection: Collection) -> None:
         """Submits every build that is missing and not under way."""
@@ -266,19 +295,25 @@ class LocalIndexCoordinator:
 
     def _collection(self, collection_id: int) -> Collection:
         collection = self._catalog.collection(collection_id)
-        if collection is None:
+        if collection is None or collection.dropping:
             raise CollectionNotFound(f"collection {collection_id} does not exist")
         return collection
 
 
 def _with_index(manifest: Manifest, task: IndexTask, file: IndexFile) -> Manifest:
-    """Precondition of an index edit: the segment is present (rule 8)."""
+    """Precondition of an index edit: the segment is present (rule 8). A second build replaces the first."""
     if not any(s.name == task.segment.name for s in manifest.segments):
         raise ConflictError(f"segment {task.segment.name} is not in the manifest any more")
     return msgspec.structs.replace(
         manifest,
         segments=tuple(
-            msgspec.structs.replace(s, indexes=(*s.indexes, file)) if s.name == task.segment.name else s
+            msgspec.structs.replace(s, indexes=_replaced(s.indexes, file))
+            if s.name == task.segment.name
+            else s
             for s in manifest.segments
         ),
     )
+
+
+def _replaced(files: tuple[IndexFile, ...], file: IndexFile) -> tuple[IndexFile, ...]:
+    return (*(f for f in files if f.index_id != file.index_id), file)
