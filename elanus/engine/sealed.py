@@ -1,0 +1,197 @@
+"""A sealed segment: immutable files, the deletes that came since, and the indexes that were built."""
+
+from collections import OrderedDict
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from elanus.engine import index as indexes
+from elanus.engine.deletes import Deletes
+from elanus.engine.index.vector_index import VectorIndex
+from elanus.engine.keys import KeyIndex, Rows
+from elanus.engine.reader import Matrix, Part, Reader, squared_lengths
+from elanus.engine.segment_file import OpenFile, SegmentFile
+from elanus.engine.visibility import DeletedRows, Mask, Times
+from elanus.model.columns import ALL_PARTITIONS, DELETE_TS, TS, as_matrix
+from elanus.model.errors import CorruptError
+from elanus.model.nouns import IndexFile, RangeDelete, Segment
+from elanus.model.schema import Field, Schema
+
+MASKS_KEPT = 4
+"""Masks a segment remembers: one for each recent choice of partitions and timestamp."""
+
+
+class SealedSegment:
+    """Rows of a segment's files. One thread applies deletes, any number reads."""
+
+    def __init__(
+        self, meta: Segment, schema: Schema, file: SegmentFile, masks_kept: int = MASKS_KEPT
+    ) -> None:
+        self.meta = meta
+        self.schema = schema
+        self._block = _FileBlock(file, schema)
+        self._deleted = DeletedRows()
+        self._starts = np.array([r.start for r in file.stats.partitions], np.int64)
+        self._ids = np.array([r.partition_id for r in file.stats.partitions], np.int64)
+        self._indexes: dict[int, tuple[IndexFile, VectorIndex]] = {}
+        self._masks: OrderedDict[tuple[frozenset[int] | None, int], tuple[object, Mask]] = OrderedDict()
+        self._masks_kept = masks_kept
+        self._lock = Lock()
+        if file.stats.deleted:
+            stamps = file.scalar(DELETE_TS).fill_null(0).to_numpy()
+            self._deleted = DeletedRows(stamps.copy())
+
+    @classmethod
+    def open(cls, meta: Segment, schema: Schema, open_file: OpenFile) -> "SealedSegment":
+        """Map the files that `open_file` finds by name. Raises CorruptError or NewerFormatError."""
+        file = SegmentFile.open(open_file, schema)
+        if file.stats.rows != meta.rows:
+            raise CorruptError(
+                f"segment {meta.name} has {file.stats.rows} rows; its manifest says {meta.rows}"
+            )
+        return cls(meta, schema, file)
+
+    @property
+    def rows(self) -> int:
+        return self._block.rows
+
+    def alter(self, schema: Schema) -> None:
+        """Read with a newer schema: fields that the files lack show their default."""
+        self._block = _FileBlock(self._block.file, schema, self._block)
+        self.schema = schema
+
+    def apply(self, deletes: Deletes) -> None:
+        """Hide rows; the same deletes may come again, in any order."""
+        if not len(deletes) or deletes.max_bound < self._block.file.stats.min_ts:
+            return
+        rows, ts = deletes.hits(self._block.key_index, self._block.ts, self._partition_of)
+        self._deleted.add(rows, ts, self.rows)
+
+    def apply_range(self, delete: RangeDelete) -> None:
+        if delete.as_of < self._block.file.stats.min_ts:
+            return
+        for part in self._block.file.stats.partitions:
+            if delete.partition_id in (ALL_PARTITIONS, part.partition_id):
+                hidden = self._block.ts[part.start : part.end] <= np.uint64(delete.as_of)
+                rows = np.flatnonzero(hidden) + part.start
+                self._deleted.add(rows, np.full(len(rows), delete.ts, np.uint64), self.rows)
+
+    def delete_times(self) -> Times:
+        """(rows,) smallest delete timestamp of each row, 0 where it lives; a copy."""
+        return self._deleted.times(self.rows)
+
+    def attach_index(self, file: IndexFile, path: Path) -> None:
+        """Load an index and use it from the next reader on. Raises CorruptError or NewerFormatError."""
+        if file.metric is None:
+            raise CorruptError(f"vector index {file.index_id} of segment {self.meta.name} names no metric")
+        index = indexes.load(file.type, path, file.metric)
+        if index.rows != self.rows:
+            raise CorruptError(
+                f"index {path} has {index.rows} rows; segment {self.meta.name} has {self.rows}"
+            )
+        self._indexes = {**self._indexes, file.index_id: (file, index)}
+
+    def detach_index(self, index_id: int) -> None:
+        """Readers that have it keep it; unknown ids are ignored."""
+        self._indexes = {i: pair for i, pair in self._indexes.items() if i != index_id}
+
+    @property
+    def attached(self) -> tuple[IndexFile, ...]:
+        return tuple(file for file, _ in self._indexes.values())
+
+    def reader(self, at_ts: int, partitions: frozenset[int] | None = None) -> Reader:
+        """Rows with ts <= `at_ts` in `partitions` (None: all), without those deleted at or before `at_ts`."""
+        stats, block, deleted = self._block.file.stats, self._block, self._deleted
+        if partitions is not None:
+            here = partitions.intersection(self._ids.tolist())
+            partitions = None if len(here) == len(self._ids) else here
+        if at_ts < stats.min_ts or partitions == frozenset():
+            return Reader(self.schema, (), lambda: None)
+        return Reader(
+            self.schema,
+            (Part(block, 0, block.rows, 0),),
+            lambda: self._mask(at_ts, partitions, deleted.mask(at_ts, 0, block.rows)),
+            {file.field_id: index for file, index in self._indexes.values()},
+            stats.partitions,
+            block.cache,
+        )
+
+    def close(self) -> None:
+        """Let go of the files; readers that are open keep what they use until they go."""
+        self._indexes = {}
+        self._masks.clear()
+
+    def _mask(self, at_ts: int, partitions: frozenset[int] | None, alive: Mask | None) -> Mask | None:
+        """`alive` without rows of other partitions and rows above `at_ts`; the latest few are remembered."""
+        stats = self._block.file.stats
+        later = at_ts < stats.max_ts
+        if partitions is None and not later:
+            return alive
+        # DeletedRows cuts its masks from one array until a delete changes it: same array, same deletes.
+        source = None if alive is None else alive.base
+        key = (partitions, at_ts if later else 0)
+        with self._lock:
+            kept = self._masks.get(key)
+        if kept is not None and kept[0] is source:
+            return kept[1]
+        mask = np.zeros(stats.rows, np.bool_)
+        for part in stats.partitions:
+            if partitions is None or part.partition_id in partitions:
+                mask[part.start : part.end] = True
+        if later:
+            mask &= self._block.ts <= np.uint64(at_ts)
+        if alive is not None:
+            mask &= alive
+        mask.flags.writeable = False
+        with self._lock:
+            self._masks[key] = (source, mask)
+            self._masks.move_to_end(key)
+            while len(self._masks) > self._masks_kept:
+                self._masks.popitem(last=False)
+        return mask
+
+    def _partition_of(self, rows: Rows) -> npt.NDArray[np.int64]:
+        return self._ids[np.searchsorted(self._starts, rows, side="right") - 1]
+
+
+class _FileBlock:
+    """The columns of a segment's files, each read when it is first needed, and kept."""
+
+    def __init__(self, file: SegmentFile, schema: Schema, older: "_FileBlock | None" = None) -> None:
+        self.file = file
+        self.schema = schema
+        self.rows = file.stats.rows
+        self._columns: dict[int, pa.Array] = dict(older._columns) if older else {}
+        self._norms: dict[int, Matrix] = dict(older._norms) if older else {}
+        self.cache: dict[str, Any] = {}
+        # One reader of the Parquet file at a time; two threads must not read the same column twice either.
+        self._lock: Lock = older._lock if older else Lock()
+
+    def column(self, field: Field) -> pa.Array:
+        found = self._columns.get(field.id)
+        if found is None:
+            with self._lock:
+                found = self._columns.get(field.id)
+                if found is None:
+                    found = self._columns[field.id] = self.file.field(field)
+        return found
+
+    def norms(self, field: Field) -> Matrix:
+        found = self._norms.get(field.id)
+        if found is None:
+            found = self._norms[field.id] = squared_lengths(as_matrix(self.column(field)))
+        return found
+
+    @cached_property
+    def ts(self) -> Times:
+        with self._lock:
+            return self.file.scalar(TS).to_numpy()  # type: ignore[no-any-return]  # pyarrow is untyped
+
+    @cached_property
+    def key_index(self) -> KeyIndex:
+        return KeyIndex(self.column(self.schema.primary))
