@@ -55,6 +55,8 @@ class LocalDataCoordinator:
         self._node_id = node_id
         self._node = node
         self._limits = limits
+        self._starts = threading.Lock()
+        """Held while channels are adopted or logs trimmed: a start that was read is not trimmed away."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._trim_now_and_then, name="trim", daemon=True)
 
@@ -87,7 +89,8 @@ class LocalDataCoordinator:
                 puts[keys.owner(channel.id)] = codec.encode(owner)
         if puts:
             self._term.txn([], puts)
-        self._node.adopt(collection.id, list(collection.channels))
+        with self._starts:
+            self._node.adopt(collection.id, list(collection.channels))
 
     def abandon(self, collection_id: int, channels: list[Channel]) -> None:
         self._node.abandon([c.id for c in channels])
@@ -181,20 +184,44 @@ class LocalDataCoordinator:
     # logs
 
     def check_logs(self) -> None:
-        """Rule 12: a log that was recreated is refused loudly. Raises CorruptError."""
+        """Rule 12: a log that was made anew or has lost records is refused loudly. Raises CorruptError."""
         for name in self._broker.logs():
-            identity = self._broker.identity(name)
-            item = self._meta.get(keys.log(name))
-            if item is None:
-                self._term.txn([], {keys.log(name): codec.encode(LogIdentity(identity=identity))})
-                continue
-            stored = codec.decode(item.value, LogIdentity, item.key).identity
-            if stored != identity:
+            self._check_identity(name)
+        for collection in self._catalog.collections():
+            if not collection.dropping:
+                for channel in collection.channels:
+                    self._check_range(collection, channel)
+
+    def _check_identity(self, name: str) -> None:
+        identity, end = self._broker.identity(name), self._broker.end_offset(name)
+        item = self._meta.get(keys.log(name))
+        if item is None:
+            if end:
                 raise CorruptError(
-                    f"log {name!r} is not the one this deployment wrote: its identity is {identity}, not "
-                    f"{stored}. It was deleted and made again; what was acknowledged in the old one is lost. "
-                    "Restore it, or start on an empty directory"
+                    f"log {name!r} holds records up to offset {end}, but the meta store knows nothing of it: "
+                    "the meta store was lost, or is another deployment's. Restore it, or start on an empty "
+                    "directory"
                 )
+            self._term.txn([], {keys.log(name): codec.encode(LogIdentity(identity=identity))})
+            return
+        stored = codec.decode(item.value, LogIdentity, item.key).identity
+        if stored != identity:
+            raise CorruptError(
+                f"log {name!r} is not the one this deployment wrote: its identity is {identity}, not "
+                f"{stored}. It was deleted and made again; what was acknowledged in the old one is lost. "
+                "Restore it, or start on an empty directory"
+            )
+
+    def _check_range(self, collection: Collection, channel: Channel) -> None:
+        """The log still has all that is not sealed."""
+        _, start = self._manifests.start(channel)
+        first, end = self._broker.start_offset(channel.log), self._broker.end_offset(channel.log)
+        if not first <= start.offset <= end:
+            raise CorruptError(
+                f"log {channel.log!r} holds offsets {first} to {end}; channel {channel.id} of collection "
+                f"{collection.name!r} continues at {start.offset}. The log has lost what was acknowledged in "
+                "it. Restore it, or start on an empty directory"
+            )
 
     def _trim_now_and_then(self) -> None:
         while not self._stop.wait(self._limits.trim_seconds):
@@ -206,6 +233,10 @@ class LocalDataCoordinator:
 
     def trim(self, log_name: str) -> None:
         """Moves the mark up to where every channel is sealed, and drops what no start pair needs (rule 9)."""
+        with self._starts:
+            self._trim(log_name)
+
+    def _trim(self, log_name: str) -> None:
         # The position first: a channel that the catalogue does not show yet has all its records above it.
         here = self._node.position(log_name, 0, self._limits.seal_seconds)
         collections = self._catalog.collections()
