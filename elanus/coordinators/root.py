@@ -124,7 +124,8 @@ class LocalRootCoordinator:
             names = [n.name for n in self._catalog.names(database.id)]
             if names:
                 raise InvalidParameter(
-                    f"database {name!r} is not empty: drop its {len(names)} collections first, {names[0]!r} among them"
+                    f"database {name!r} is not empty: drop its {len(names)} collections first, "
+                    f"{names[0]!r} among them"
                 )
             self._change([], {}, [keys.database(database.id)])
 
@@ -147,7 +148,10 @@ class LocalRootCoordinator:
             home = self._catalog.database(database)
             existing = self._existing(home, name)
             if existing is not None:
-                return self._same_or_error(existing, schema, shards, consistency_level, properties)
+                same = self._same_or_error(existing, schema, shards, consistency_level, properties)
+                # Whoever made it may have failed half-way.
+                self._data.adopt(same.id)
+                return same
             count = len(self._catalog.collections())
             if count >= self._limits.max_collections:
                 raise ElanusError(
@@ -171,7 +175,7 @@ class LocalRootCoordinator:
                 created_ts=now,
             )
             entry = Name(name=name, collection_id=collection.id)
-            self._change(
+            revision = self._commit(
                 [Absent(keys.name(home.id, name))],
                 {
                     keys.collection(collection.id): codec.encode(collection),
@@ -179,6 +183,7 @@ class LocalRootCoordinator:
                 },
             )
             self._data.adopt(collection.id)
+            self._confirm(revision)
             return collection
 
     def _channel(self, channel_id: int) -> Channel:
@@ -225,6 +230,7 @@ class LocalRootCoordinator:
             home = self._catalog.database(database)
             entry = self._catalog.name(home.id, name)
             if entry is None:
+                self._finish_drops_of(home, name)
                 return
             if entry.alias:
                 raise InvalidParameter(
@@ -240,7 +246,7 @@ class LocalRootCoordinator:
                 )
             dropping = msgspec.structs.replace(collection, dropping=True)
             intent = DropCollectionIntent(collection=dropping)
-            self._change(
+            self._commit(
                 [],
                 {
                     keys.collection_drop(collection.id): codec.encode(intent),
@@ -250,7 +256,16 @@ class LocalRootCoordinator:
             )
             self._finish_drop_collection(dropping)
 
+    def _finish_drops_of(self, home: Database, name: str) -> None:
+        """Goes on with drops that failed half-way, for a client that asks again."""
+        for item in self._meta.range(keys.COLLECTION_DROPS)[0]:
+            collection = codec.decode(item.value, DropCollectionIntent, item.key).collection
+            if collection.database_id == home.id and collection.name == name:
+                self._finish_drop_collection(collection)
+
     def _finish_drop_collection(self, collection: Collection) -> None:
+        # From here on no write is under way, nor will one begin.
+        self._confirm(self._catalog.revision)
         self._query.release(collection.id, [])
         self._index.drop_collection(collection.id)
         self._append(collection.channels, Kind.DROP, collection.id)
@@ -280,7 +295,8 @@ class LocalRootCoordinator:
                     f"{self._limits.max_partitions} (rootCoord.maxPartitionNum)"
                 )
             partition = Partition(id=self._ids.take(), name=name, created_ts=_now())
-            self._put_collection(collection, (*collection.partitions, partition))
+            changed = msgspec.structs.replace(collection, partitions=(*collection.partitions, partition))
+            self._change([], {keys.collection(collection_id): codec.encode(changed)})
             return partition
 
     def drop_partition(self, collection_id: int, name: str) -> None:
@@ -288,6 +304,7 @@ class LocalRootCoordinator:
             collection = self._collection(collection_id)
             partition = collection.partition(name)
             if partition is None:
+                self._finish_partition_drops_of(collection_id)
                 return
             if partition == collection.partitions[0]:
                 raise InvalidParameter(f"the default partition {name!r} cannot be dropped")
@@ -296,20 +313,34 @@ class LocalRootCoordinator:
                 raise InvalidParameter(f"partition {name!r} is loaded; release it before you drop it")
             intent = DropPartitionIntent(collection_id=collection_id, partition_id=partition.id)
             left = tuple(p for p in collection.partitions if p.id != partition.id)
-            self._put_collection(collection, left, {keys.partition_drop(partition.id): codec.encode(intent)})
+            changed = msgspec.structs.replace(collection, partitions=left)
+            self._commit(
+                [],
+                {
+                    keys.collection(collection_id): codec.encode(changed),
+                    keys.partition_drop(partition.id): codec.encode(intent),
+                },
+            )
             self._finish_drop_partition(intent)
+
+    def _finish_partition_drops_of(self, collection_id: int) -> None:
+        for item in self._meta.range(keys.PARTITION_DROPS)[0]:
+            intent = codec.decode(item.value, DropPartitionIntent, item.key)
+            if intent.collection_id == collection_id:
+                self._finish_drop_partition(intent)
 
     def _finish_drop_partition(self, intent: DropPartitionIntent) -> None:
         collection = self._catalog.collection(intent.collection_id)
         key = keys.partition_drop(intent.partition_id)
         if collection is not None:
             if not intent.as_of:
-                # Every proxy has confirmed: no row of the partition is appended from here on.
+                # From here on no row of the partition is appended.
+                self._confirm(self._catalog.revision)
                 ends = {c.log: self._broker.end_offset(c.log) for c in collection.channels}
                 at = {name: self._data.position(name, end).ts for name, end in ends.items()}
                 as_of = {c.id: at[c.log] for c in collection.channels}
                 intent = msgspec.structs.replace(intent, as_of=as_of)
-                self._change([], {key: codec.encode(intent)})
+                self._commit([], {key: codec.encode(intent)})
             for channel in collection.channels:
                 header = Header(
                     channel.id,
@@ -319,13 +350,7 @@ class LocalRootCoordinator:
                     intent=intent.partition_id,
                 )
                 self._broker.append(channel.log, encode(header))
-        self._change([], {}, [key])
-
-    def _put_collection(
-        self, old: Collection, partitions: tuple[Partition, ...], more: dict[str, bytes] | None = None
-    ) -> None:
-        collection = msgspec.structs.replace(old, partitions=partitions)
-        self._change([], {keys.collection(old.id): codec.encode(collection), **(more or {})})
+        self._commit([], {}, [key])
 
     # shared
 
@@ -335,14 +360,25 @@ class LocalRootCoordinator:
         puts: dict[str, bytes],
         deletes: Sequence[str] = (),
     ) -> None:
-        """One transaction, and back when every live proxy follows it."""
+        """One change of the catalogue, and back when every live proxy follows it."""
+        self._confirm(self._commit(compares, puts, deletes))
+
+    def _commit(
+        self,
+        compares: Sequence[Compare | Absent],
+        puts: dict[str, bytes],
+        deletes: Sequence[str] = (),
+    ) -> int:
+        """One transaction, which this process' catalogue shows on return; its revision."""
         revision = self._term.txn(compares, puts, deletes)
         if revision is None:
             raise NotReady("the catalogue changed under this call; ask again")
-        touched = any(k.startswith(keys.CATALOG) for k in (*puts, *deletes))
-        if not touched:
-            return
-        self._catalog.wait(revision, self._limits.confirm_seconds)
+        if any(k.startswith(keys.CATALOG) for k in (*puts, *deletes)):
+            self._catalog.wait(revision, self._limits.confirm_seconds)
+        return revision
+
+    def _confirm(self, revision: int) -> None:
+        """Back when every live proxy follows the catalogue's `revision` and has no older write under way."""
         for proxy in self._proxies():
             proxy.confirm(revision, self._limits.confirm_seconds)
 
