@@ -102,9 +102,8 @@ class Reader:
             ts=max(hits.read_ts, default=0),
         )
 
-    def keys(self, request: q.Query) -> QueryHits:
+    def keys(self, collection: Collection, request: q.Query) -> QueryHits:
         """Only the primary keys, and which channel each came from."""
-        collection = self.catalog.collection_named(request.database, request.collection)
         return self._rows(collection, request, ())
 
     def _rows(self, collection: Collection, request: q.Query, fields: tuple[int, ...]) -> QueryHits:

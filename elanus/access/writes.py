@@ -12,7 +12,7 @@ from elanus.access.gate import WriteGate
 from elanus.access.reads import Reader
 from elanus.expr import parse
 from elanus.model.columns import ALL_PARTITIONS, PARTITION, arrow_type
-from elanus.model.errors import InvalidParameter, PartitionNotFound
+from elanus.model.errors import CollectionNotFound, InvalidParameter, PartitionNotFound
 from elanus.model.hashing import channel_of
 from elanus.model.nouns import Channel, Collection
 from elanus.model.records import KEY, Header, Kind, encode
@@ -126,20 +126,30 @@ class Writer:
         return q.Written(keys=keys.slice(0, 0), count=len(keys), ts=from_ms(ms))
 
     def _delete_found(self, request: q.Delete) -> q.Written:
-        """Rule 1: the keys that a strong read finds, each channel's with the ts it was read at."""
+        """Rule 1: the keys that a strong read finds, each channel's with the ts it was read at.
+
+        The gate is not held while it reads: a DDL would wait for the view of a collection being loaded.
+        """
+        collection = self.catalog.collection_named(request.database, request.collection)
+        found = self.reader.keys(
+            collection,
+            q.Query(
+                database=request.database,
+                collection=request.collection,
+                partitions=(request.partition,) if request.partition else (),
+                expression=request.expression,
+                templates=request.templates,
+                consistency_level=ConsistencyLevel.STRONG,
+            ),
+        )
         with self.gate.write():
-            collection = self.catalog.collection_named(request.database, request.collection)
-            scope = _scope(collection, request.partition)
-            found = self.reader.keys(
-                q.Query(
-                    database=request.database,
-                    collection=request.collection,
-                    partitions=(request.partition,) if request.partition else (),
-                    expression=request.expression,
-                    templates=request.templates,
-                    consistency_level=ConsistencyLevel.STRONG,
+            now = self.catalog.collection_named(request.database, request.collection)
+            if now.id != collection.id:
+                raise CollectionNotFound(
+                    f"collection {request.collection!r} was dropped and made again while its rows were "
+                    "looked for; delete again"
                 )
-            )
+            scope = _scope(now, request.partition)
             records: dict[str, list[bytes]] = {}
             for number, channel in enumerate(collection.channels):
                 part = found.keys.filter(pa.array(found.channels == number))
