@@ -180,7 +180,7 @@ class Proxy:
         return states
 
     def drop_index(self, database: str, collection: str, field: str, name: str) -> None:
-        """Nothing where there is no such index; a loaded collection keeps its vector indexes, as in Milvus."""
+        """Nothing where there is none; a loaded collection keeps its vector indexes, as in Milvus."""
         found = self._catalog.collection_named(database, collection)
         for state in self.indexes(database, collection, field, name):
             vector = found.schema.by_id[state.definition.field_id].type.is_vector

@@ -58,7 +58,7 @@ class Instance:
 
     @classmethod
     def open(cls, directory: Path, **settings: bool | int | float | str) -> "Instance":
-        """`settings`: configuration keys with `__` for the dots, as in `elanus__log__file_bytes=1 << 20`.
+        """`settings`: configuration keys with `__` for the dots, as in `elanus__log__fileBytes=1 << 20`.
 
         Raises DirectoryInUseError, NewerFormatError, CorruptError, InvalidParameter.
         """
