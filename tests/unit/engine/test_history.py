@@ -199,5 +199,5 @@ def _concatenated(tables: list[object]) -> object:
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
