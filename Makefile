@@ -2,10 +2,11 @@
 # Needs: make, git, Python 3.11 or newer (PYTHON=... names another than python3).
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lock clean
+.PHONY: help serve test check lock clean bench bench-1m bench-hello
 
 DATA ?= ./data
 PARTS ?=
+SYSTEMS ?= elanus,milvus
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +20,10 @@ test: .venv/.dev ## run the whole suite, as CI does; PARTS="unit ..." runs some 
 
 check: .venv/.dev ## lint, formatting, types, imports
 	@.venv/bin/python scripts/run_suite.py check
+
+bench-hello: .venv/.dev ## the first walk of a user and Strong beside Eventually, beside real Milvus
+	@.venv/bin/python -m benchmarks hello --systems $(SYSTEMS)
+	@.venv/bin/python -m benchmarks strong --systems $(SYSTEMS)
 
 lock: ## pin the dependencies anew (needs uv)
 	scripts/lock.sh --upgrade

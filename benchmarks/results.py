@@ -1,0 +1,80 @@
+"""What a run measured, as it is kept in JSON."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+PERCENTILES = (5, 10, 25, 50, 75, 90, 95, 99, 99.9)
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """One number of one system. `better`: "less", "more" or "" where neither is. None: see `note`."""
+
+    part: str
+    system: str
+    what: str
+    value: float | None
+    unit: str
+    better: str = ""
+    note: str = ""
+
+
+class LoadResult(msgspec.Struct, frozen=True):
+    """Searches at one setting. `percentiles`: ms by percentile, as in PERCENTILES; `recall`: of k, -1: not
+    compared."""
+
+    part: str
+    system: str
+    clients: int
+    level: str
+    k: int
+    ef: int
+    filter: str
+    selectivity: float
+    queries: int
+    qps: float
+    recall: float
+    percentiles: dict[str, float]
+    errors: int = 0
+    note: str = ""
+
+
+class Machine(msgspec.Struct, frozen=True):
+    cpu: str
+    cores: int
+    memory_gb: float
+    kernel: str
+    python: str
+
+
+class Run(msgspec.Struct):
+    started: str
+    machine: Machine
+    commit: str
+    settings: dict[str, str]
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    measures: list[Measure] = msgspec.field(default_factory=list)
+    loads: list[LoadResult] = msgspec.field(default_factory=list)
+    failures: list[str] = msgspec.field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> "Run":
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+    def value(self, part: str, system: str, what: str) -> float | None:
+        """The last measure of that name."""
+        found = [m.value for m in self.measures if (m.part, m.system, m.what) == (part, system, what)]
+        return found[-1] if found else None
+
+
+def percentiles_ms(latencies: bytes) -> dict[str, float]:
+    """Of float64 bytes, seconds."""
+    seconds = np.frombuffer(latencies, np.float64)
+    if not len(seconds):
+        return {}
+    values = np.percentile(seconds, PERCENTILES) * 1000
+    return {str(at): round(float(value), 4) for at, value in zip(PERCENTILES, values, strict=True)}

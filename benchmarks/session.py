@@ -1,0 +1,153 @@
+"""One system under test from the harness' side: its folder, its processes, its calls."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+from benchmarks import ROOT
+from benchmarks.environments import interpreter
+from benchmarks.model import Collection, Unsupported
+from benchmarks.system import System
+from benchmarks.systems import system_class
+
+END_SECONDS = 60.0
+
+
+class SystemFailed(Exception):
+    """A call to a system failed; the message has its reason and where its log is."""
+
+
+class Session:
+    """A context manager: on leaving, the system is ended and its folder is gone, unless a call failed."""
+
+    def __init__(self, name: str, within: Path | None = None) -> None:
+        self.kind = system_class(name)
+        self.name = name
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=within))
+        self.server = interpreter(self.kind.server_requirements)
+        self.python = interpreter(self.kind.requirements)
+        self.failed = False
+        self.collection: Collection | None = None
+        self._spawn()
+
+    @property
+    def system(self) -> System:
+        """The system itself, as it seems: calls go to its host process."""
+        return cast(System, self._remote)
+
+    def open(self) -> float:
+        return self.system.open(self.folder, self.server)
+
+    def roots(self) -> list[int]:
+        """Roots of the process trees that are the system: not the client's."""
+        return [self._host.pid] if self.kind.in_process else self.system.server_pids()
+
+    def crash(self) -> float:
+        """SIGKILL, then a start on the same data; seconds until it has answered a call."""
+        begun = time.perf_counter()
+        if self.kind.in_process:
+            self._end_host()
+            begun = time.perf_counter()
+            self._spawn()
+        else:
+            self.system.kill()
+            begun = time.perf_counter()
+        self.open()
+        seconds = time.perf_counter() - begun
+        if self.collection:
+            self.system.use(self.collection)
+        return seconds
+
+    def restart_clean(self) -> float:
+        """Ends in order, then starts on an empty folder; seconds until it has answered a call."""
+        self.system.close()
+        self._end_host()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        begun = time.perf_counter()
+        self._spawn()
+        seconds = self.open()
+        return time.perf_counter() - begun if self.kind.in_process else seconds
+
+    def disk_bytes(self) -> int:
+        """Allocated on disk by everything in the system's folder, logs of processes excluded."""
+        files = (path for path in self.folder.rglob("*") if path.suffix != ".log")
+        return sum(path.lstat().st_blocks * 512 for path in files if path.is_file())
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if not self.failed:
+                self.system.close()
+        except SystemFailed:
+            self.failed = True
+        finally:
+            self._end_host()
+            if not self.failed:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        command = [str(self.python), "-m", "benchmarks.host", self.name, str(theirs.fileno())]
+        with (self.folder / "host.log").open("ab") as log:
+            self._host = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        theirs.close()
+        self._remote = Remote(Connection(ours.detach()), self)
+
+    def _end_host(self) -> None:
+        """An in-process system dies here; a server's host kills its server when the connection is closed."""
+        if self.kind.in_process:
+            os.killpg(self._host.pid, signal.SIGKILL)
+        self._remote.close()
+        try:
+            self._host.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._host.pid, signal.SIGKILL)
+            self._host.wait()
+
+
+class Remote:
+    """Turns method calls into messages to the host process and back."""
+
+    # Any below: arguments and results of whatever method is called.
+
+    def __init__(self, connection: "Connection[Any, Any]", session: Session) -> None:
+        self._connection, self._session = connection, session
+
+    def __getattr__(self, method: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            try:
+                self._connection.send((method, arguments))
+                kind, answer = self._connection.recv()
+            except (EOFError, OSError) as error:
+                kind, answer = "failed", f"its process ended ({error})"
+            if kind == "unsupported":
+                raise Unsupported(answer)
+            if kind == "failed":
+                self._session.failed = True
+                log = self._session.folder / "host.log"
+                raise SystemFailed(f"{self._session.kind.title}: {method}: {answer}; its log: {log}")
+            return answer
+
+        return call
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,1 @@
+"""The Milvus protocol as the harness speaks it: prebuilt requests over raw gRPC."""
