@@ -263,7 +263,8 @@ class SegmentFile:
         if len(column) != self.stats.rows:
             # Page checksums do not cover the pages' headers.
             raise CorruptError(
-                f"column {name} of segment file {self._path} has {len(column)} rows instead of {self.stats.rows}"
+                f"column {name} of segment file {self._path} has {len(column)} rows"
+                f" instead of {self.stats.rows}"
             )
         return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
