@@ -29,13 +29,15 @@ class Server:
     """Started by `with` or `start`, on new ports each time. `settings`: keys of the configuration."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, object] | None = None, start_seconds: float = 60
+        self, directory: Path, settings: Mapping[str, object] | None = None, timeout_seconds: float = 60
     ) -> None:
         self.directory = directory
         self.log = directory.with_name(directory.name + ".log")
         self.port = self.management_port = 0
         self._settings = dict(settings or {})
-        self._start_seconds = start_seconds
+        self.start_seconds = 0.0
+        """From the process' start to the first answered call, the last time."""
+        self._timeout_seconds = timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -51,12 +53,12 @@ class Server:
     def uri(self) -> str:
         return f"http://{self.address}"
 
-    def start(self) -> float:
-        """Seconds until the first call was answered. Raises ServerFailed."""
+    def start(self) -> None:
+        """Back when it answers calls. Raises ServerFailed."""
         started = time.monotonic()
         self._launch()
-        self._wait_for_answer(started + self._start_seconds)
-        return time.monotonic() - started
+        self._wait_for_answer(started + self._timeout_seconds)
+        self.start_seconds = time.monotonic() - started
 
     def stop(self, timeout_seconds: float = 30) -> int:
         """SIGTERM; the exit code. Raises ServerFailed if it takes longer."""
@@ -113,7 +115,7 @@ class Server:
             if is_listening(self.port) and self._answers():
                 return
             time.sleep(POLL_SECONDS)
-        raise ServerFailed(f"no answer after {self._start_seconds} s{self.tail()}")
+        raise ServerFailed(f"no answer after {self._timeout_seconds} s{self.tail()}")
 
     def _answers(self) -> bool:
         with grpc.insecure_channel(self.address) as channel:

@@ -22,6 +22,7 @@ RANGE = 1_000_000
 BATCH = 25
 SHARDS = 2
 RPC_SECONDS = 30
+KINDS = ("insert", "upsert", "upsert", "delete", "delete where")
 
 State = dict[int, int]
 """Key -> version, of the keys that are there."""
@@ -70,6 +71,7 @@ class Unanswered:
 class Writer:
     number: int
     random: random.Random
+    kinds: tuple[str, ...] = KINDS
     state: State = field(default_factory=dict)
     version: int = 0
     unanswered: Unanswered | None = None
@@ -87,6 +89,18 @@ class Writer:
             self.failure = error
         if not killed.is_set() and self.failure is None:
             self.failure = AssertionError(f"a {self.unanswered} failed while the server was up")
+
+    def fill(self, address: str) -> None:
+        """Writes all keys once."""
+        with grpc.insecure_channel(address) as channel:
+            request = write_request(list(self.keys), 0, upsert=True)
+            answer = milvus_pb2_grpc.MilvusServiceStub(channel).Upsert(request, timeout=RPC_SECONDS)
+        assert not answer.status.code, answer.status.reason
+        self.state = dict.fromkeys(self.keys, 0)
+
+    @property
+    def keys(self) -> range:
+        return range(self.number * RANGE, self.number * RANGE + KEYS)
 
     def settle(self, found: State) -> None:
         """Takes over what is there, after it has been checked."""
@@ -114,10 +128,9 @@ class Writer:
 
     def _choose(self) -> tuple[str, Any, dict[int, int | None]]:
         self.version += 1
-        mine = range(self.number * RANGE, self.number * RANGE + KEYS)
-        some = self.random.sample(mine, self.random.randint(1, BATCH))
+        some = self.random.sample(self.keys, self.random.randint(1, BATCH))
         absent = [k for k in some if k not in self.state]
-        kind = self.random.choice(("insert", "upsert", "upsert", "delete", "delete where"))
+        kind = self.random.choice(self.kinds)
         if kind == "insert" and absent:
             return (
                 kind,
