@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import runner, tables
+from benchmarks.data import SOURCES
 from benchmarks.parts import PARTS
 from benchmarks.parts.part import Settings
 from benchmarks.results import Run
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+STANDARD = "ready,hello,ingest,search,pymilvus,filter,restart,mixed"
 
 Systems = Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(SYSTEMS)}.")]
 Rounds = Annotated[int, typer.Option(help="How often a thing that has a median is done.")]
@@ -60,6 +63,47 @@ def strong(systems: Systems = "elanus", seconds: Seconds = 10.0, rows: int = 10_
     )
 
 
+@app.command()
+def run(
+    systems: Systems = "elanus,milvus",
+    parts: Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(PARTS)}.")] = STANDARD,
+    data: Annotated[str, typer.Option(help=f"One of: {', '.join(SOURCES)}.")] = "text",
+    rows: Annotated[int, typer.Option(help="Only so many of the data's first rows; 0: all.")] = 0,
+    clients: Annotated[str, typer.Option(help="Comma-separated numbers of clients.")] = "1,4,16,64",
+    seconds: Seconds = 8.0,
+    rounds: Rounds = 5,
+    recall: Annotated[float, typer.Option(help="ef is raised until it is reached.")] = 0.95,
+    settle: Annotated[float, typer.Option(help="Seconds after a load; negative: each system's own.")] = -1.0,
+    batch: Annotated[int, typer.Option(help="Rows an insert.")] = 5000,
+    trickle: Annotated[int, typer.Option(help="Rows a second, in the part `mixed`.")] = 500,
+    collections: Annotated[int, typer.Option(help="How many, in the part `many`.")] = 1000,
+    pymilvus: Annotated[str, typer.Option(help="Versions in the part `hello`.")] = "2.6.17,3.0.2",
+    plain_insert: Annotated[bool, typer.Option(help="Insert with pymilvus' MilvusClient.")] = False,
+    work: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the systems keep data.")] = None,
+    out: Out = Path("benchmark.json"),
+) -> None:
+    """Named parts on named systems; afterwards `report` makes the page and its plots."""
+    if data not in SOURCES:
+        raise typer.BadParameter(f"there is no {data!r}; known: {', '.join(SOURCES)}")
+    settings = Settings(
+        systems=names(systems, SYSTEMS),
+        parts=tuple(part for part in PARTS if part in names(parts, PARTS)),
+        data=data,
+        rows=rows,
+        rounds=rounds,
+        seconds=seconds,
+        clients=tuple(int(number) for number in clients.split(",")),
+        recall=recall,
+        settle=settle,
+        pymilvus=tuple(pymilvus.split(",")),
+        batch=batch,
+        trickle=trickle,
+        collections=collections,
+        plain=plain_insert,
+    )
+    go(settings, out, work)
+
+
 def names(given: str, known: Mapping[str, object]) -> tuple[str, ...]:
     found = tuple(name.strip() for name in given.split(",") if name.strip())
     for name in found:
@@ -68,8 +112,8 @@ def names(given: str, known: Mapping[str, object]) -> tuple[str, ...]:
     return found
 
 
-def go(settings: Settings, out: Path | None) -> None:
-    run = runner.run(settings, saved=(lambda run: run.save(out)) if out else None)
+def go(settings: Settings, out: Path | None, work: Path | None = None) -> None:
+    run = runner.run(settings, work, (lambda run: run.save(out)) if out else None)
     show(run, settings)
     if out:
         run.save(out)

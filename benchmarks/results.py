@@ -37,6 +37,7 @@ class LoadResult(msgspec.Struct, frozen=True):
     recall: float
     percentiles: dict[str, float]
     errors: int = 0
+    inserted: int = 0
     note: str = ""
 
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,15 @@ class SystemFailed(Exception):
     """A call to a system failed; the message has its reason and where its log is."""
 
 
+@dataclass(frozen=True)
+class Killed:
+    """`started`: the time (perf_counter) of the start after the kill; `answered`: seconds from then to the
+    first answered call."""
+
+    started: float
+    answered: float
+
+
 class Session:
     """A context manager: on leaving, the system is ended and its folder is gone, unless a call failed."""
 
@@ -35,6 +45,8 @@ class Session:
         self.python = interpreter(self.kind.requirements)
         self.failed = False
         self.collection: Collection | None = None
+        self.ef = 0
+        self.pids: list[int] = []
         self._spawn()
 
     @property
@@ -43,15 +55,14 @@ class Session:
         return cast(System, self._remote)
 
     def open(self) -> float:
-        return self.system.open(self.folder, self.server)
+        """Seconds until it has answered a call. `pids` are then the roots of its process trees: the client's
+        is among them only where the system lives in it."""
+        seconds = self.system.open(self.folder, self.server)
+        self.pids = self.system.server_pids() or [self._host.pid]
+        return seconds
 
-    def roots(self) -> list[int]:
-        """Roots of the process trees that are the system: not the client's."""
-        return [self._host.pid] if self.kind.in_process else self.system.server_pids()
-
-    def crash(self) -> float:
-        """SIGKILL, then a start on the same data; seconds until it has answered a call."""
-        begun = time.perf_counter()
+    def crash(self) -> Killed:
+        """SIGKILL, then a start on the same data; turns to the collection that was in use."""
         if self.kind.in_process:
             self._end_host()
             begun = time.perf_counter()
@@ -60,10 +71,10 @@ class Session:
             self.system.kill()
             begun = time.perf_counter()
         self.open()
-        seconds = time.perf_counter() - begun
+        answered = time.perf_counter() - begun
         if self.collection:
             self.system.use(self.collection)
-        return seconds
+        return Killed(begun, answered)
 
     def restart_clean(self) -> float:
         """Ends in order, then starts on an empty folder; seconds until it has answered a call."""
@@ -71,6 +82,7 @@ class Session:
         self._end_host()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
+        self.collection, self.ef = None, 0
         begun = time.perf_counter()
         self._spawn()
         seconds = self.open()
@@ -80,6 +92,11 @@ class Session:
         """Allocated on disk by everything in the system's folder, logs of processes excluded."""
         files = (path for path in self.folder.rglob("*") if path.suffix != ".log")
         return sum(path.lstat().st_blocks * 512 for path in files if path.is_file())
+
+    def failure(self, text: str) -> SystemFailed:
+        self.failed = True
+        log = self.folder / "host.log"
+        return SystemFailed(f"{self.kind.title}: {text}; its log: {log}")
 
     def __enter__(self) -> "Session":
         return self
@@ -142,9 +159,7 @@ class Remote:
             if kind == "unsupported":
                 raise Unsupported(answer)
             if kind == "failed":
-                self._session.failed = True
-                log = self._session.folder / "host.log"
-                raise SystemFailed(f"{self._session.kind.title}: {method}: {answer}; its log: {log}")
+                raise self._session.failure(f"{method}: {answer}")
             return answer
 
         return call

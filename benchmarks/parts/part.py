@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarks.data import Dataset
-from benchmarks.model import Collection, Load, Sample, Unsupported
+from benchmarks.model import Load, Sample, Unsupported
 from benchmarks.results import LoadResult, Measure, Run, percentiles_ms
 from benchmarks.session import Session
 
@@ -29,6 +29,7 @@ class Settings:
     batch: int = 5000
     trickle: int = 500
     collections: int = 1000
+    plain: bool = False  # insert with pymilvus' own client
 
 
 @dataclass
@@ -41,18 +42,16 @@ class Context:
     dataset: Dataset
     note: Callable[[str], None] = lambda text: None
     advance: Callable[[float], None] = lambda fraction: None
-    collection: Collection | None = None
-    state: dict[str, float] = field(default_factory=dict)
 
     def measure(
         self, part: str, what: str, value: float | None, unit: str, better: str = "", note: str = ""
     ) -> None:
         self.run.measures.append(Measure(part, self.session.name, what, value, unit, better, note))
 
-    def settle(self, at_least: float = 0.0) -> float:
+    def settle(self) -> float:
         """Seconds that the system is left alone after its data changed."""
         given = self.settings.settle
-        return max(at_least, given if given >= 0 else self.session.kind.settle_seconds)
+        return given if given >= 0 else self.session.kind.settle_seconds
 
 
 class Part(ABC):
@@ -108,6 +107,7 @@ def result(
         recall=round(recall, 4),
         percentiles=percentiles_ms(latencies),
         errors=sample.errors,
+        inserted=sample.inserted,
         note=note or sample.first_error,
     )
 
