@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from benchmarks import ROOT
 from benchmarks.environments import interpreter
+from benchmarks.memory import children, group_of
 from benchmarks.model import Collection, Unsupported
 from benchmarks.system import System
 from benchmarks.systems import system_class
@@ -46,7 +47,6 @@ class Session:
         self.failed = False
         self.collection: Collection | None = None
         self.ef = 0
-        self.pids: list[int] = []
         self._spawn()
 
     @property
@@ -55,11 +55,18 @@ class Session:
         return cast(System, self._remote)
 
     def open(self) -> float:
-        """Seconds until it has answered a call. `pids` are then the roots of its process trees: the client's
-        is among them only where the system lives in it."""
-        seconds = self.system.open(self.folder, self.server)
-        self.pids = self.system.server_pids() or [self._host.pid]
-        return seconds
+        """Seconds until it has answered a call."""
+        return self.system.open(self.folder, self.server)
+
+    def roots(self) -> list[int]:
+        """Roots of the system's process trees as they are now: the host's own where the system lives in it.
+
+        A server leads a process group of its own; the host's other children are clients.
+        """
+        host = self._host.pid
+        if self.kind.in_process:
+            return [host]
+        return [pid for pid in children().get(host, []) if group_of(pid) not in (host, None)]
 
     def crash(self) -> Killed:
         """SIGKILL, then a start on the same data; turns to the collection that was in use."""

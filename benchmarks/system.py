@@ -77,12 +77,8 @@ class System(ABC):
         """HOST:PORT of its server. Raises Unsupported without one."""
         raise Unsupported("it has no server")
 
-    def server_pids(self) -> list[int]:
-        """Roots of the process trees to be measured besides this process; empty if that is all."""
-        return []
-
     def kill(self) -> None:
-        """SIGKILL to what `server_pids` names."""
+        """SIGKILL to its server and all that the server started."""
         return
 
     def search(self, load: Load) -> Sample:

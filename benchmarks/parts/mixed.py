@@ -3,7 +3,7 @@
 from benchmarks import exact
 from benchmarks.model import EVENTUALLY, STRONG, Load, Rows
 from benchmarks.parts import ingest
-from benchmarks.parts.part import Context, Part
+from benchmarks.parts.part import Context, Part, clients_text
 from benchmarks.parts.search import find_ef, measure, problem
 
 OFFSET = 1_000_000_000
@@ -32,7 +32,7 @@ class Mixed(Part):
         number = 0
         for level in levels:
             for clients in CLIENTS:
-                name = f"{level}, {clients} clients"
+                name = f"{level}, {clients_text(clients)}"
                 context.note(name)
                 number += 1
                 rows = Rows(context.dataset.vectors, 0, context.dataset.rows, number * OFFSET)
@@ -50,5 +50,5 @@ class Mixed(Part):
                 context.measure(self.name, f"{name}: QPS", found.qps, "q/s", "more", problem(found))
                 context.measure(self.name, f"{name}: p50", found.percentiles["50"], "ms", "less")
                 context.measure(self.name, f"{name}: p99", found.percentiles["99"], "ms", "less")
-                context.measure(self.name, f"{name}: inserted", found.inserted / settings.seconds, "rows/s")
+                context.measure(self.name, f"{name}: inserts", found.inserted, "rows/s")
                 context.advance(number / len(levels) / len(CLIENTS))

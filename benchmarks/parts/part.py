@@ -9,6 +9,7 @@ from benchmarks.data import Dataset
 from benchmarks.model import Load, Sample, Unsupported
 from benchmarks.results import LoadResult, Measure, Run, percentiles_ms
 from benchmarks.session import Session
+from benchmarks.tables import Table, part_table
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Settings:
     pymilvus: tuple[str, ...] = ("2.6.17", "3.0.2")
     batch: int = 5000
     trickle: int = 500
+    levels: tuple[str, ...] = ()  # consistency levels; all that a system has without any
     collections: int = 1000
     plain: bool = False  # insert with pymilvus' own client
 
@@ -54,6 +56,10 @@ class Context:
         return given if given >= 0 else self.session.kind.settle_seconds
 
 
+def clients_text(count: int) -> str:
+    return f"{count} client{'s' if count != 1 else ''}"
+
+
 class Part(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
@@ -75,9 +81,9 @@ class Part(ABC):
     def run(self, context: Context) -> None:
         """Appends what it measures to the run. Raises Unsupported."""
 
-    def report(self, run: Run) -> list[str]:
-        """Lines under the part's table: ratios that have a name of their own."""
-        return []
+    @classmethod
+    def report(cls, run: Run) -> Table:
+        return part_table(run, cls.name, cls.title, cls.about)
 
 
 def result(
@@ -112,4 +118,4 @@ def result(
     )
 
 
-__all__ = ["Context", "Part", "Settings", "Unsupported", "result"]
+__all__ = ["Context", "Part", "Settings", "Unsupported", "clients_text", "result"]

@@ -3,7 +3,7 @@
 from benchmarks import exact
 from benchmarks.model import Load
 from benchmarks.parts import ingest
-from benchmarks.parts.part import Context, Part
+from benchmarks.parts.part import Context, Part, clients_text
 from benchmarks.parts.search import find_ef, measure, problem
 
 
@@ -26,7 +26,7 @@ class Plain(Part):
     def run(self, context: Context) -> None:
         level = context.session.kind.levels[-1]
         for number, clients in enumerate(self.settings.clients):
-            context.note(f"{clients} clients")
+            context.note(f"{clients_text(clients)}")
             load = Load(
                 context.dataset.queries,
                 clients,
@@ -37,6 +37,8 @@ class Plain(Part):
                 plain=True,
             )
             found = measure(context, self.name, load, self.truth)
-            context.measure(self.name, f"{clients} clients: QPS", found.qps, "q/s", "more", problem(found))
-            context.measure(self.name, f"{clients} clients: p50", found.percentiles["50"], "ms", "less")
+            context.measure(
+                self.name, f"{clients_text(clients)}: QPS", found.qps, "q/s", "more", problem(found)
+            )
+            context.measure(self.name, f"{clients_text(clients)}: p50", found.percentiles["50"], "ms", "less")
             context.advance((number + 1) / len(self.settings.clients))

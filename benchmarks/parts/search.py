@@ -3,7 +3,7 @@
 from benchmarks import exact
 from benchmarks.model import Ids, Load
 from benchmarks.parts import ingest
-from benchmarks.parts.part import Context, Part, result
+from benchmarks.parts.part import Context, Part, clients_text, result
 from benchmarks.results import LoadResult
 
 SWEEP = (16, 32, 64, 128, 256, 512, 1024)
@@ -17,10 +17,10 @@ class Search(Part):
     name = "search"
     title = "Search"
     about = (
-        "Searches for the 10 nearest, one vector a request. First a sweep over ef with one client; then, with "
-        "the smallest ef (in steps of 8) that reaches the wanted recall, each number of clients at each "
-        "consistency level. Clients send prebuilt requests over raw gRPC from processes of their own; those "
-        "of a library are threads of its process."
+        "Searches for the 10 nearest, one vector a request. First a sweep over ef with one client; "
+        "then, with the smallest ef (in steps of 8) that reaches the wanted recall, each number of "
+        "clients at each consistency level. Clients send prebuilt requests over raw gRPC from processes "
+        "of their own; those of a library are threads of its process."
     )
 
     def seconds(self) -> float:
@@ -34,10 +34,12 @@ class Search(Part):
 
     def run(self, context: Context) -> None:
         ef = find_ef(context, self.truth)
-        levels = context.session.kind.levels
+        known = context.session.kind.levels
+        levels = [level for level in known if level in self.settings.levels] or list(known)
         for number, level in enumerate(levels):
             for count, clients in enumerate(self.settings.clients):
-                context.note(f"{level}, {clients} clients")
+                name = f"{level}, {clients_text(clients)}"
+                context.note(name)
                 load = Load(
                     context.dataset.queries,
                     clients,
@@ -48,7 +50,6 @@ class Search(Part):
                     warmup=max(20, clients),
                 )
                 found = measure(context, self.name, load, self.truth)
-                name = f"{level}, {clients} clients"
                 context.measure(self.name, f"{name}: QPS", found.qps, "q/s", "more", problem(found))
                 context.measure(self.name, f"{name}: p50", found.percentiles["50"], "ms", "less")
                 context.measure(self.name, f"{name}: p99", found.percentiles["99"], "ms", "less")

@@ -1,6 +1,7 @@
 """Chroma as a library, on a directory."""
 
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ class Chroma(Library):
         self.client = self.library.PersistentClient(str(folder / "chroma"), settings=settings)
         self.client.heartbeat()
         return time.perf_counter() - begun
+
+    def reopen(self) -> None:
+        """An index takes its ef when it is read from disk."""
+        import_module("chromadb.api.shared_system_client").SharedSystemClient.clear_system_cache()
+        self.open(self.folder, self.folder)
+        self.use(self.collection)
 
     def make(self) -> None:
         hnsw = {
@@ -67,7 +74,7 @@ class Chroma(Library):
     def searcher(self, load: Load) -> Search:
         if load.ef != self.ef:
             self.handle.modify(configuration={"hnsw": {"ef_search": load.ef}})
-            self.use(self.collection)
+            self.reopen()
             self.ef = load.ef
         handle = self.handle
         where = condition(load.filter) if load.filter else None

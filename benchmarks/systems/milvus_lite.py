@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from benchmarks.model import Collection
 from benchmarks.systems.server import Server
 
 
@@ -10,6 +11,11 @@ class MilvusLite(Server):
     title = "milvus-lite"
     package = "milvus-lite"
     server_requirements = ("milvus-lite==3.2.2", "pymilvus==3.0.2")
+
+    def use(self, collection: Collection) -> None:
+        """After a start nothing is loaded."""
+        super().use(collection)
+        self.load()
 
     def command(self, server: Path, data: Path) -> list[str]:
         options = ["--data-dir", str(data), "--host", "127.0.0.1", "--port", str(self.port)]

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from benchmarks.model import Collection, Filter, Load, Rows, Vectors, columns
+from benchmarks.model import COLUMNS, Collection, Filter, Load, Rows, Vectors, columns
 from benchmarks.systems.library import Library
 from benchmarks.threads import Search
 
@@ -34,6 +34,10 @@ class QdrantEdge(Library):
     def make(self) -> None:
         self.path().mkdir()
         self.shard = self.library.EdgeShard.create(str(self.path()), self.config())
+        indexed = [*COLUMNS, *(f"meta.{name}" for name in COLUMNS if self.collection.json)]
+        integer = self.library.PayloadSchemaType.Integer
+        for name in indexed:
+            self.shard.update(self.library.UpdateOperation.create_field_index(name, integer))
 
     def use(self, collection: Collection) -> None:
         self.collection = collection

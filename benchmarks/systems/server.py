@@ -31,13 +31,14 @@ class Server(MilvusCalls):
     process: "subprocess.Popen[bytes] | None" = None
     folder: Path
     port: int
+    pymilvus_client: Any = None
 
     @abstractmethod
     def command(self, server: Path, data: Path) -> list[str]:
         """What starts the server on `self.port`."""
 
     def open(self, folder: Path, server: Path) -> float:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self.pymilvus_client = folder, free_port(), None
         command = self.command(server, folder / "data")
         with (folder / "server.log").open("ab") as log:
             begun = time.perf_counter()
@@ -83,10 +84,9 @@ class Server(MilvusCalls):
     def client(self) -> Any:
         from pymilvus import MilvusClient
 
-        return MilvusClient(f"http://{self.address()}")
-
-    def server_pids(self) -> list[int]:
-        return [self.process.pid] if self.process else []
+        if self.pymilvus_client is None:
+            self.pymilvus_client = MilvusClient(f"http://{self.address()}")
+        return self.pymilvus_client
 
     def close(self) -> None:
         if self.process:
@@ -129,11 +129,12 @@ class Server(MilvusCalls):
             trickle.go()
         clients.go()
         result = clients.gather(load.seconds)
-        inserted = 0
+        inserted = 0.0
         if trickle:
             trickle.stop()
             rows = max(1, load.trickle // TRICKLE_BATCHES)
-            inserted = rows * sum(map(len, trickle.gather(CALL_SECONDS).latencies))
+            done = trickle.gather(CALL_SECONDS)
+            inserted = rows * sum(map(len, done.latencies)) / done.seconds
         return self.sample(load, result, inserted)
 
     def trickle(self, load: Load) -> Clients | None:
@@ -148,7 +149,7 @@ class Server(MilvusCalls):
             Plan(self.address(), insert, requests, 1, WAIT_SECONDS, pace=TRICKLE_BATCHES, once=True)
         )
 
-    def sample(self, load: Load, result: Result, inserted: int) -> Sample:
+    def sample(self, load: Load, result: Result, inserted: float) -> Sample:
         """Requests alternate between the levels: the remainder of a request's index names its level."""
         count = len(load.levels)
         indices = np.concatenate([np.frombuffer(part, np.int64) for part in result.indices])
