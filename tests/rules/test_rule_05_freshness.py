@@ -70,7 +70,6 @@ class Clock:
 def followed(log: MemoryLog, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogTail]:
     monkeypatch.setattr(tail_module, "time", types.SimpleNamespace(monotonic=clock.monotonic))
     tail = LogTail(log, "log", batch=8, idle_seconds=0.001, catch_up_timeout_seconds=SECONDS)
-    tail.start(Position(0, 0))
     yield tail
     tail.stop()
 
@@ -87,6 +86,7 @@ def test_freshness_counts_from_the_start_of_the_fetch(monkeypatch: pytest.Monkey
 
     log.before_poll = fetch
     with followed(log, clock, monkeypatch) as tail:
+        tail.start(Position(0, 0))
         wait_for(lambda: bool(known))
     assert known[0] == 1000.0, "that fetch proves nothing about its end"
 
