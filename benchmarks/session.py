@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks.system import System
 from benchmarks.systems import system_class
 
 END_SECONDS = 60.0
+PYTHON_PATH = str(ROOT)
 
 
 class SystemFailed(Exception):
@@ -108,16 +110,16 @@ class Session:
     def __enter__(self) -> "Session":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        try:
-            if not self.failed:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """In order if nothing went wrong; else at once, whatever call is going on."""
+        if kind is None and not self.failed:
+            with suppress(SystemFailed):
                 self.system.close()
-        except SystemFailed:
-            self.failed = True
-        finally:
             self._end_host()
-            if not self.failed:
-                shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            self._kill_all()
+        if not self.failed:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
@@ -126,7 +128,7 @@ class Session:
             self._host = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+                env=os.environ | {"PYTHONPATH": PYTHON_PATH, "PYTHONDONTWRITEBYTECODE": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -135,6 +137,13 @@ class Session:
             )
         theirs.close()
         self._remote = Remote(Connection(ours.detach()), self)
+
+    def _kill_all(self) -> None:
+        for group in {self._host.pid, *self.roots()}:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        self._remote.close()
+        self._host.wait()
 
     def _end_host(self) -> None:
         """An in-process system dies here; a server's host kills its server when the connection is closed."""

@@ -19,7 +19,8 @@ class Many(Part):
     title = "Many collections"
     about = (
         "Collections of 100 x 128 rows, flushed; then indexed and loaded; then the process tree is killed. "
-        "Memory a collection: what the process tree holds more than before, by their number; before, one collection has come and gone."
+        "Memory a collection: what the process tree holds more than before, by their number; before, one "
+        "collection has come and gone."
     )
     servers_only = True
 
