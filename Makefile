@@ -9,7 +9,7 @@ PARTS ?=
 SYSTEMS ?= elanus,milvus
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  variables: PYTHON=python3.12, DATA=./data, PARTS=\"unit conformance\""
 
 serve: .venv/.serve ## start a server on ports 19530 and 9091, data under ./data; installs itself the first time

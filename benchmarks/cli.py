@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-STANDARD = "ready,hello,ingest,search,pymilvus,filter,restart,mixed"
+STANDARD = "ready,hello,strong,ingest,search,pymilvus,filter,restart,mixed"
 
 Systems = Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(SYSTEMS)}.")]
 Rounds = Annotated[int, typer.Option(help="How often a thing that has a median is done.")]

@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks.data import Dataset
 from benchmarks.model import Filter, Ids, Vectors
 
-BLOCK_ROWS = 50_000
+BLOCK_ROWS = 20_000
 
 
 def neighbours(data: Dataset, k: int, filter: Filter | None = None) -> Ids:
