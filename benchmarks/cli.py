@@ -27,6 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+PLAIN_WIDTH = 200
+"""Columns where the output is not a terminal, so that a pipe sees whole lines."""
 PAGE = ROOT / "docs" / "benchmarks.md"
 STANDARD = "ready,hello,strong,ingest,search,pymilvus,filter,restart,mixed"
 
@@ -152,11 +154,13 @@ def go(settings: Settings, out: Path | None, work: Path | None = None) -> None:
 
 def show(run: Run) -> None:
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
     console.print(f"{run.machine.cpu}, {run.machine.cores} cores, {run.machine.memory_gb} GB; {run.versions}")
     for each in pages.tables(run):
         table = Table(title=each.title, title_justify="left")
         for head in each.heads:
-            table.add_column(head, justify="left" if not head else "right")
+            table.add_column(head, justify="right" if head else "left", no_wrap=True)
         for row in each.rows:
             table.add_row(*row)
         console.print(table)
