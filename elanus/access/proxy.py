@@ -6,10 +6,14 @@ from collections.abc import Callable
 import msgspec
 
 from elanus.access import requests as q
+from elanus.access.alterations import Alterations, check_isolation
 from elanus.access.gate import WriteGate
+from elanus.access.identities import Identities
 from elanus.access.index_params import index_of
+from elanus.access.partition_names import partition_id, refuse_names
 from elanus.access.reads import Reader
-from elanus.access.writes import Writer, _partition_id
+from elanus.access.topology import Topology
+from elanus.access.writes import Writer
 from elanus.model.codes import Code
 from elanus.model.errors import (
     CollectionNotFound,
@@ -17,11 +21,11 @@ from elanus.model.errors import (
     IndexNotFound,
     InvalidParameter,
     PartitionNotLoaded,
-    Unimplemented,
 )
 from elanus.model.nouns import Collection, Database, LoadIntent, LoadState
 from elanus.model.timestamps import from_ms
 from elanus.roles.data import DataCoordinator
+from elanus.roles.identity import IdentityCoordinator
 from elanus.roles.index import IndexCoordinator
 from elanus.roles.query import QueryCoordinator
 from elanus.roles.root import RootCoordinator
@@ -49,10 +53,12 @@ class Proxy:
         data: DataCoordinator,
         index: IndexCoordinator,
         query: QueryCoordinator,
+        identity: IdentityCoordinator,
         reader: Reader,
         writer: Writer,
         gate: WriteGate,
         health: Callable[[], list[str]],
+        hardware: Callable[[], q.Hardware],
         limits: ProxyLimits,
     ) -> None:
         self._catalog = catalog
@@ -64,6 +70,22 @@ class Proxy:
         self._writer = writer
         self._gate = gate
         self._health = health
+        self.hardware = hardware
+        self.identities = Identities(catalog, identity)
+        self.topology = Topology(catalog, data, query)
+        alterations = Alterations(catalog, root, index)
+        self.create_alias = alterations.create_alias
+        self.alter_alias = alterations.alter_alias
+        self.drop_alias = alterations.drop_alias
+        self.aliased = alterations.aliased
+        self.aliases = alterations.aliases
+        self.rename_collection = alterations.rename_collection
+        self.alter_database = alterations.alter_database
+        self.alter_collection = alterations.alter_collection
+        self.alter_field = alterations.alter_field
+        self.add_field = alterations.add_field
+        self.alter_index = alterations.alter_index
+        self.truncate_collection = alterations.truncate_collection
         self._limits = limits
         self.insert = writer.insert
         self.upsert = writer.upsert
@@ -90,21 +112,18 @@ class Proxy:
     def database(self, name: str) -> Database:
         return self._catalog.database(name)
 
-    def alter_database(self, name: str, properties: dict[str, str], delete_keys: list[str]) -> None:
-        self._root.alter_database(name, properties, delete_keys)
-
     # collections; `name` may be an alias
 
     def create_collection(self, request: q.CreateCollection) -> None:
-        keyed = [f.name for f in request.schema.fields if f.partition_key or f.clustering_key]
-        if request.partitions or keyed:
-            raise Unimplemented(f"a partition or clustering key is not implemented (fields {keyed})")
+        key = request.schema.partition_key
+        check_isolation(key, request.properties)
+        keyed = [f"{DEFAULT_PARTITION}_{number}" for number in range(request.partitions)]
         self._root.create_collection(
             request.database,
             request.name,
             request.schema,
             request.shards,
-            [DEFAULT_PARTITION],
+            keyed if key is not None else [DEFAULT_PARTITION],
             request.consistency_level,
             request.properties,
         )
@@ -134,15 +153,19 @@ class Proxy:
     def row_count(self, database: str, name: str, partition: str = "") -> int:
         collection = self._catalog.collection_named(database, name)
         counts = self._data.row_counts(collection.id)
-        return counts[_partition_id(collection, partition)] if partition else sum(counts.values())
+        return counts[partition_id(collection, partition)] if partition else sum(counts.values())
 
     # partitions
 
     def create_partition(self, database: str, collection: str, name: str) -> None:
-        self._root.create_partition(self._catalog.collection_named(database, collection).id, name)
+        found = self._catalog.collection_named(database, collection)
+        refuse_names(found, [name])
+        self._root.create_partition(found.id, name)
 
     def drop_partition(self, database: str, collection: str, name: str) -> None:
-        self._root.drop_partition(self._catalog.collection_named(database, collection).id, name)
+        found = self._catalog.collection_named(database, collection)
+        refuse_names(found, [name])
+        self._root.drop_partition(found.id, name)
 
     # indexes; field or index name "" = any
 
@@ -214,13 +237,15 @@ class Proxy:
             raise IndexNotFound(
                 f"there is no vector index on field: [{' '.join(bare)}], please create index firstly"
             )
-        wanted = [_partition_id(found, p) for p in partitions]
+        refuse_names(found, partitions)
+        wanted = [partition_id(found, p) for p in partitions]
         field_ids = [found.schema.field(f).id for f in fields]
         self._query.load(found.id, wanted, replicas, field_ids, self._limits.load_seconds)
 
     def release(self, database: str, collection: str, partitions: list[str]) -> None:
         found = self._catalog.collection_named(database, collection)
-        self._query.release(found.id, [_partition_id(found, p) for p in partitions])
+        refuse_names(found, partitions)
+        self._query.release(found.id, [partition_id(found, p) for p in partitions])
 
     def load_progress(self, database: str, collection: str, partitions: list[str]) -> q.LoadProgress:
         found = self._catalog.collection_named(database, collection)
@@ -237,7 +262,7 @@ class Proxy:
         return q.LoadProgress(state=state, percent=percent)
 
     def _covers(self, intent: LoadIntent, collection: Collection, partitions: list[str]) -> bool:
-        wanted = [_partition_id(collection, p) for p in partitions]
+        wanted = [partition_id(collection, p) for p in partitions]
         return intent.whole_collection or all(p in intent.partitions for p in wanted)
 
     def loaded_partitions(self, database: str, collection: str) -> dict[str, int]:

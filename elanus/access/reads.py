@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from elanus.access import calls
 from elanus.access import requests as q
+from elanus.access.partition_names import refuse_names
 from elanus.access.validation.searches import check_vectors, vector_field
 from elanus.engine.index.parameters import check_search
 from elanus.model.codes import Code
@@ -199,6 +200,7 @@ class Reader:
 
 def _partitions(collection: Collection, intent: LoadIntent, names: tuple[str, ...]) -> tuple[int, ...] | None:
     """The partitions to read; None: all. Raises PartitionNotFound, PartitionNotLoaded."""
+    refuse_names(collection, names)
     if not names:
         return None if intent.whole_collection else intent.partitions
     wanted = []

@@ -27,7 +27,7 @@ class CreateCollection:
     consistency_level: ConsistencyLevel = ConsistencyLevel.BOUNDED
     properties: dict[str, str] = dataclasses.field(default_factory=dict)
     partitions: int = 0
-    """Number of partitions behind a partition key; 0: none asked for."""
+    """Number of partitions behind a partition key; 0 where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,6 @@ class Write:
     collection: str
     partition: str = ""
     rows: pa.RecordBatch
-    schema_ts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +147,22 @@ class SearchResult:
 class QueryResult:
     rows: Rows
     ts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """The machine a server runs on, sizes in bytes; the `used` ones are the process's own."""
+
+    ip: str
+    cores: int
+    cpu_percent: float
+    """Of one core, on average since the process began."""
+    memory: int
+    memory_used: int
+    disk: int
+    disk_used: int
+    started: str
+    """When the process began, ISO 8601."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The write path: complete the rows, hash keys to channels, append (architecture, 4)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -9,14 +9,15 @@ import pyarrow as pa
 
 from elanus.access import requests as q
 from elanus.access.gate import WriteGate
+from elanus.access.partition_names import partition_id, refuse_names
 from elanus.access.reads import Reader
 from elanus.expr import parse
 from elanus.model.columns import ALL_PARTITIONS, PARTITION, arrow_type
-from elanus.model.errors import CollectionNotFound, InvalidParameter, PartitionNotFound
-from elanus.model.hashing import channel_of
+from elanus.model.errors import CollectionNotFound, InvalidParameter
+from elanus.model.hashing import channel_of, partition_of
 from elanus.model.nouns import Channel, Collection
 from elanus.model.records import KEY, Header, Kind, encode
-from elanus.model.schema import Field, Schema
+from elanus.model.schema import Field
 from elanus.model.timestamps import from_ms
 from elanus.model.types import ConsistencyLevel
 from elanus.storage.catalog import Catalog
@@ -51,26 +52,23 @@ class Writer:
     def _write(self, request: q.Write, kind: Kind) -> q.Written:
         with self.gate.write():
             collection = self.catalog.collection_named(request.database, request.collection)
-            partition_id = self._partition(collection, request.partition)
-            rows = self._complete(request.rows, collection.schema, partition_id)
+            rows = self._complete(request.rows, collection, request.partition)
             keys = rows.column(collection.schema.primary.key)
             if kind is Kind.UPSERT:
                 rows = _last_of_each_key(rows, keys)
             ms = self._append(collection, rows, rows.column(collection.schema.primary.key), kind)
         return q.Written(keys=keys, count=len(keys), ts=from_ms(ms))
 
-    def _partition(self, collection: Collection, name: str) -> int:
-        if not name:
-            return collection.partitions[0].id
-        return _partition_id(collection, name)
-
-    def _complete(self, rows: pa.RecordBatch, schema: Schema, partition_id: int) -> pa.RecordBatch:
+    def _complete(self, rows: pa.RecordBatch, collection: Collection, partition: str) -> pa.RecordBatch:
         """Every field of the schema in order, then the partition."""
         count = rows.num_rows
         given = dict(zip(rows.schema.names, rows.columns, strict=True))
-        columns = [given[f.key] if f.key in given else self._absent(f, count) for f in schema.fields]
-        columns.append(pa.repeat(pa.scalar(partition_id, pa.int64()), count))
-        return pa.RecordBatch.from_arrays(columns, names=[*(f.key for f in schema.fields), PARTITION])
+        columns = {
+            f.key: _with_default(given[f.key], f) if f.key in given else self._absent(f, count)
+            for f in collection.schema.fields
+        }
+        columns[PARTITION] = _partitions(collection, partition, columns, count)
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
     def _absent(self, field: Field, count: int) -> pa.Array:
         if field.primary and field.auto_id:
@@ -168,18 +166,27 @@ class Writer:
             records.setdefault(channel.log, []).append(encode(header, piece))
 
 
+def _partitions(collection: Collection, name: str, columns: Mapping[str, pa.Array], count: int) -> pa.Array:
+    """The partition id of each row: by the value of the partition key, else the named or the default one."""
+    refuse_names(collection, [name])
+    key = collection.schema.partition_key
+    if key is None:
+        here = partition_id(collection, name) if name else collection.partitions[0].id
+        return pa.repeat(pa.scalar(here, pa.int64()), count)
+    ids = np.array([p.id for p in collection.partitions])
+    return pa.array(ids[partition_of(columns[key.key], len(ids))])
+
+
+def _with_default(column: pa.Array, field: Field) -> pa.Array:
+    """A null where there is a default means the default."""
+    if field.default is None or not column.null_count:
+        return column
+    return column.fill_null(pa.scalar(field.default, column.type))
+
+
 def _scope(collection: Collection, partition: str) -> int:
-    return _partition_id(collection, partition) if partition else ALL_PARTITIONS
-
-
-def _partition_id(collection: Collection, name: str) -> int:
-    found = collection.partition(name)
-    if found is None:
-        there = ", ".join(p.name for p in collection.partitions[:10])
-        raise PartitionNotFound(
-            f"partition {name!r} does not exist in collection {collection.name!r}; there are {there}"
-        )
-    return found.id
+    refuse_names(collection, [partition])
+    return partition_id(collection, partition) if partition else ALL_PARTITIONS
 
 
 def _last_of_each_key(rows: pa.RecordBatch, keys: pa.Array) -> pa.RecordBatch:

@@ -135,11 +135,15 @@ class LocalDataCoordinator:
     def row_counts(self, collection_id: int) -> dict[int, int]:
         collection = self._collection(collection_id)
         counts = {p.id: 0 for p in collection.partitions}
+        for name in {c.log for c in collection.channels}:
+            self.position(name, self._broker.end_offset(name))
         for channel in collection.channels:
             state, manifest = self._consistent(channel)
+            hidden = (*manifest.range_deletes, *state.range_deletes)
             for segment in manifest.segments:
                 for part in segment.partitions:
-                    if part.partition_id in counts:
+                    gone = any(r.covers(part.partition_id, segment.max_ts) for r in hidden)
+                    if part.partition_id in counts and not gone:
                         counts[part.partition_id] += part.end - part.start
             for partition_id, rows in state.partition_rows.items():
                 if partition_id in counts:
@@ -168,6 +172,7 @@ class LocalDataCoordinator:
                 rows=segment.rows,
                 bytes=segment.bytes,
                 partitions=tuple(p.partition_id for p in segment.partitions),
+                channel=channel.log,
             )
             for channel in self._collection(collection_id).channels
             for segment in self._manifests.read(channel).segments

@@ -24,7 +24,7 @@ from elanus.roles.index import IndexNode, IndexProgress, IndexTask
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
 from elanus.storage.manifests import Manifests, edit_id
-from elanus.storage.meta import MetaStore, Watch
+from elanus.storage.meta import Compare, MetaStore, Watch
 from elanus.storage.sequence import Sequence
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,20 @@ class LocalIndexCoordinator:
                 raise InvalidParameter(f"the index name {old.name!r} is taken by another field's index")
         self._term.txn([], {keys.index(collection.id, definition.id): codec.encode(definition)})
         return definition
+
+    def alter_index(
+        self, collection_id: int, index_id: int, properties: dict[str, str], delete_keys: list[str]
+    ) -> None:
+        key = keys.index(collection_id, index_id)
+        with self._defining:
+            revision = self._catalog.revision_of(key)
+            old = next((i for i in self._catalog.indexes(collection_id) if i.id == index_id), None)
+            if old is None:
+                raise IndexNotFound(f"index {index_id} of collection {collection_id} does not exist")
+            kept = {k: v for k, v in old.requested.items() if k not in delete_keys}
+            altered = msgspec.structs.replace(old, requested={**kept, **properties})
+            if self._term.txn([Compare(key, revision)], {key: codec.encode(altered)}) is None:
+                raise IndexNotFound(f"index {old.name!r} was dropped meanwhile")
 
     def drop_index(self, collection_id: int, index_id: int) -> None:
         if not any(i.id == index_id for i in self._catalog.indexes(collection_id)):

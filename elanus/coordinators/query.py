@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from elanus.coordinators.term import Term
-from elanus.model.errors import CollectionNotFound, ElanusError
+from elanus.model.errors import CollectionNotFound, ElanusError, ViewGone
 from elanus.model.nouns import (
     Channel,
     Collection,
@@ -21,7 +21,7 @@ from elanus.model.nouns import (
     ViewPointer,
     ViewSegment,
 )
-from elanus.roles.query import QueryNode
+from elanus.roles.query import QueryNode, ServedSegment
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
 from elanus.storage.manifests import Manifests
@@ -168,6 +168,29 @@ class LocalQueryCoordinator:
     def _progress(self, collection: Collection) -> int:
         served = sum((c.id, 0) in self._served for c in collection.channels)
         return 100 * served // len(collection.channels)
+
+    def segments(self, collection_id: int) -> list[ServedSegment]:
+        found = []
+        for pointer in self._catalog.views(collection_id):
+            view = self._stored(pointer)
+            found += [_served(placed) for placed in view.placement]
+            found += self._growing(view)
+        return found
+
+    def _growing(self, view: View) -> list[ServedSegment]:
+        try:
+            rows, size = self._nodes[view.growing_node].growing(view.name, view.channel_id)
+        except ViewGone:
+            return []
+        return [
+            ServedSegment(
+                id=view.channel_id,
+                rows=rows,
+                bytes=size,
+                nodes=(view.growing_node,),
+                growing=True,
+            )
+        ]
 
     def failure(self, collection_id: int) -> str:
         return self._failures.get(collection_id, "")
@@ -378,6 +401,18 @@ class LocalQueryCoordinator:
 def _with_indexes(segment: Segment, live: frozenset[int]) -> Segment:
     """A manifest still names the files of indexes that were dropped: another one may be on the field now."""
     return msgspec.structs.replace(segment, indexes=tuple(i for i in segment.indexes if i.index_id in live))
+
+
+def _served(placed: ViewSegment) -> ServedSegment:
+    segment = placed.segment
+    return ServedSegment(
+        id=int(segment.name),
+        rows=segment.rows,
+        bytes=segment.bytes,
+        nodes=(placed.node,),
+        partitions=tuple(p.partition_id for p in segment.partitions),
+        indexes=tuple(i.index_id for i in segment.indexes),
+    )
 
 
 def _pointer(view: View) -> ViewPointer:

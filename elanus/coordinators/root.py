@@ -1,21 +1,17 @@
 """The root coordinator: databases, collections, partitions; DDL as replayed intents (rule 13)."""
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from elanus.coordinators.term import Term
+from elanus.coordinators.alterations import Alterations
+from elanus.coordinators.catalog_writer import CatalogWriter, now
+from elanus.coordinators.names import Names, most_collections
+from elanus.coordinators.range_deletes import RangeDeletes
 from elanus.model.codes import Code
 from elanus.model.columns import ALL_PARTITIONS
-from elanus.model.errors import (
-    CollectionNotFound,
-    ElanusError,
-    InvalidParameter,
-    NotReady,
-)
+from elanus.model.errors import ElanusError, InvalidParameter
 from elanus.model.nouns import (
     Channel,
     Collection,
@@ -27,14 +23,12 @@ from elanus.model.nouns import (
 )
 from elanus.model.records import Header, Kind, encode
 from elanus.model.schema import Schema
-from elanus.model.timestamps import from_ms
 from elanus.model.types import ConsistencyLevel
 from elanus.roles.data import DataCoordinator
 from elanus.roles.index import IndexCoordinator
-from elanus.roles.proxy import ProxyControl
 from elanus.roles.query import QueryCoordinator
 from elanus.storage import codec, keys
-from elanus.storage.catalog import DEFAULT_DATABASE, Catalog
+from elanus.storage.catalog import DEFAULT_DATABASE
 from elanus.storage.log import LogBroker
 from elanus.storage.meta import Absent, Compare, MetaStore
 from elanus.storage.sequence import Sequence as Ids
@@ -47,9 +41,9 @@ class RootLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_databases: int
     max_collections: int
+    max_database_collections: int
+    """Of one database, where it has no property of its own."""
     max_partitions: int
-    confirm_seconds: float
-    """How long a DDL waits for a live proxy to follow it."""
 
 
 class LocalRootCoordinator:
@@ -57,39 +51,48 @@ class LocalRootCoordinator:
 
     def __init__(
         self,
-        term: Term,
+        writer: CatalogWriter,
         *,
         meta: MetaStore,
-        catalog: Catalog,
         broker: LogBroker,
         ids: Ids,
         data: DataCoordinator,
         index: IndexCoordinator,
         query: QueryCoordinator,
-        proxies: Callable[[], Sequence[ProxyControl]],
         limits: RootLimits,
     ) -> None:
-        self._term = term
+        self._writer = writer
+        self._catalog = writer.catalog
+        self._collection = writer.collection
+        self._lock = writer.lock
         self._meta = meta
-        self._catalog = catalog
         self._broker = broker
         self._ids = ids
         self._data = data
         self._index = index
         self._query = query
-        self._proxies = proxies
         self._limits = limits
-        self._lock = threading.RLock()
+        self._names = Names(writer)
+        self._alterations = Alterations(writer, meta, broker)
+        self._range_deletes = RangeDeletes(writer, meta, broker, data, ids)
+        self.create_alias = self._names.create_alias
+        self.alter_alias = self._names.alter_alias
+        self.drop_alias = self._names.drop_alias
+        self.rename_collection = self._names.rename_collection
+        self.alter_collection = self._alterations.alter_collection
+        self.alter_field = self._alterations.alter_field
+        self.add_field = self._alterations.add_field
+        self.truncate_collection = self._range_deletes.truncate
 
     def start(self) -> None:
         """Makes the default database and replays what an earlier coordinator left unfinished."""
         if not any(d.name == DEFAULT_DATABASE for d in self._catalog.databases()):
-            self._put_database(Database(id=self._ids.take(), name=DEFAULT_DATABASE, created_ts=_now()), [])
+            self._put_database(Database(id=self._ids.take(), name=DEFAULT_DATABASE, created_ts=now()), [])
         for item in self._meta.range(keys.COLLECTION_DROPS)[0]:
             intent = codec.decode(item.value, DropCollectionIntent, item.key)
             self._finish_drop_collection(intent.collection)
-        for item in self._meta.range(keys.PARTITION_DROPS)[0]:
-            self._finish_drop_partition(codec.decode(item.value, DropPartitionIntent, item.key))
+        self._range_deletes.replay()
+        self._alterations.replay()
 
     # databases
 
@@ -104,7 +107,7 @@ class LocalRootCoordinator:
                     f"{self._limits.max_databases} (rootCoord.maxDatabaseNum)",
                     Code.DATABASE_NUM_LIMIT_EXCEEDED,
                 )
-            database = Database(id=self._ids.take(), name=name, properties=properties, created_ts=_now())
+            database = Database(id=self._ids.take(), name=name, properties=properties, created_ts=now())
             self._put_database(database, [Absent(keys.database(database.id))])
             return database
 
@@ -127,10 +130,10 @@ class LocalRootCoordinator:
                     f"database {name!r} is not empty: drop its {len(names)} collections first, "
                     f"{names[0]!r} among them"
                 )
-            self._change([], {}, [keys.database(database.id)])
+            self._writer.change([], {}, [keys.database(database.id)])
 
     def _put_database(self, database: Database, compares: list[Compare | Absent]) -> None:
-        self._change(compares, {keys.database(database.id): codec.encode(database)})
+        self._writer.change(compares, {keys.database(database.id): codec.encode(database)})
 
     # collections
 
@@ -148,6 +151,9 @@ class LocalRootCoordinator:
             home = self._catalog.database(database)
             existing = self._existing(home, name)
             if existing is not None:
+                keyed = existing.schema.partition_key is not None
+                if keyed and len(existing.partitions) != len(partitions):
+                    raise _different(existing)
                 same = self._same_or_error(existing, schema, shards, consistency_level, properties)
                 # Whoever made it may have failed half-way.
                 self._data.adopt(same.id)
@@ -158,7 +164,9 @@ class LocalRootCoordinator:
                     f"there are {count} collections, the limit is {self._limits.max_collections}",
                     Code.COLLECTION_NUM_LIMIT_EXCEEDED,
                 )
-            now = _now()
+            most = most_collections(home)
+            self._names.check_room(home, self._limits.max_database_collections if most is None else most)
+            at = now()
             first = self._ids.take(1 + shards + len(partitions))
             collection = Collection(
                 id=first,
@@ -167,15 +175,15 @@ class LocalRootCoordinator:
                 schema=schema,
                 channels=tuple(self._channel(first + 1 + i) for i in range(shards)),
                 partitions=tuple(
-                    Partition(id=first + 1 + shards + i, name=p, created_ts=now)
+                    Partition(id=first + 1 + shards + i, name=p, created_ts=at)
                     for i, p in enumerate(partitions)
                 ),
                 consistency_level=consistency_level,
                 properties=properties,
-                created_ts=now,
+                created_ts=at,
             )
             entry = Name(name=name, collection_id=collection.id)
-            revision = self._commit(
+            revision = self._writer.commit(
                 [Absent(keys.name(home.id, name))],
                 {
                     keys.collection(collection.id): codec.encode(collection),
@@ -183,7 +191,7 @@ class LocalRootCoordinator:
                 },
             )
             self._data.adopt(collection.id)
-            self._confirm(revision)
+            self._writer.confirm(revision)
             return collection
 
     def _channel(self, channel_id: int) -> Channel:
@@ -218,11 +226,7 @@ class LocalRootCoordinator:
             and existing.properties == properties
         )
         if not same:
-            raise ElanusError(
-                f"create duplicate collection with different parameters, collection: {existing.name}; "
-                "drop it first or use the same schema",
-                Code.UNEXPECTED,
-            )
+            raise _different(existing)
         return existing
 
     def drop_collection(self, database: str, name: str) -> None:
@@ -237,16 +241,14 @@ class LocalRootCoordinator:
                     f"cannot drop the collection via alias {name!r}; use the collection's own name"
                 )
             collection = self._collection(entry.collection_id)
-            aliases = [
-                n.name for n in self._catalog.names(home.id) if n.alias and n.collection_id == collection.id
-            ]
+            aliases = self._names.aliases(collection)
             if aliases:
                 raise InvalidParameter(
                     f"collection {name!r} has the aliases {', '.join(aliases)}; drop them first"
                 )
             dropping = msgspec.structs.replace(collection, dropping=True)
             intent = DropCollectionIntent(collection=dropping)
-            self._commit(
+            self._writer.commit(
                 [],
                 {
                     keys.collection_drop(collection.id): codec.encode(intent),
@@ -265,12 +267,12 @@ class LocalRootCoordinator:
 
     def _finish_drop_collection(self, collection: Collection) -> None:
         # From here on no write is under way, nor will one begin.
-        self._confirm(self._catalog.revision)
+        self._writer.confirm()
         self._query.release(collection.id, [])
         self._index.drop_collection(collection.id)
         self._append(collection.channels, Kind.DROP, collection.id)
         self._data.abandon(collection.id, list(collection.channels))
-        self._change(
+        self._writer.change(
             [],
             {},
             [
@@ -294,9 +296,9 @@ class LocalRootCoordinator:
                     f"collection {collection.name!r} has {len(collection.partitions)} partitions, at most "
                     f"{self._limits.max_partitions} (rootCoord.maxPartitionNum)"
                 )
-            partition = Partition(id=self._ids.take(), name=name, created_ts=_now())
+            partition = Partition(id=self._ids.take(), name=name, created_ts=now())
             changed = msgspec.structs.replace(collection, partitions=(*collection.partitions, partition))
-            self._change([], {keys.collection(collection_id): codec.encode(changed)})
+            self._writer.put_collection(changed)
             return partition
 
     def drop_partition(self, collection_id: int, name: str) -> None:
@@ -304,7 +306,7 @@ class LocalRootCoordinator:
             collection = self._collection(collection_id)
             partition = collection.partition(name)
             if partition is None:
-                self._finish_partition_drops_of(collection_id)
+                self._range_deletes.finish_partitions_of(collection_id)
                 return
             if partition == collection.partitions[0]:
                 raise InvalidParameter(f"the default partition {name!r} cannot be dropped")
@@ -314,73 +316,16 @@ class LocalRootCoordinator:
             intent = DropPartitionIntent(collection_id=collection_id, partition_id=partition.id)
             left = tuple(p for p in collection.partitions if p.id != partition.id)
             changed = msgspec.structs.replace(collection, partitions=left)
-            self._commit(
+            self._writer.commit(
                 [],
                 {
                     keys.collection(collection_id): codec.encode(changed),
                     keys.partition_drop(partition.id): codec.encode(intent),
                 },
             )
-            self._finish_drop_partition(intent)
-
-    def _finish_partition_drops_of(self, collection_id: int) -> None:
-        for item in self._meta.range(keys.PARTITION_DROPS)[0]:
-            intent = codec.decode(item.value, DropPartitionIntent, item.key)
-            if intent.collection_id == collection_id:
-                self._finish_drop_partition(intent)
-
-    def _finish_drop_partition(self, intent: DropPartitionIntent) -> None:
-        collection = self._catalog.collection(intent.collection_id)
-        key = keys.partition_drop(intent.partition_id)
-        if collection is not None:
-            if not intent.as_of:
-                # From here on no row of the partition is appended.
-                self._confirm(self._catalog.revision)
-                ends = {c.log: self._broker.end_offset(c.log) for c in collection.channels}
-                at = {name: self._data.position(name, end).ts for name, end in ends.items()}
-                as_of = {c.id: at[c.log] for c in collection.channels}
-                intent = msgspec.structs.replace(intent, as_of=as_of)
-                self._commit([], {key: codec.encode(intent)})
-            for channel in collection.channels:
-                header = Header(
-                    channel.id,
-                    Kind.DROP_PARTITION,
-                    partition_id=intent.partition_id,
-                    as_of=intent.as_of[channel.id],
-                    intent=intent.partition_id,
-                )
-                self._broker.append(channel.log, encode(header))
-        self._commit([], {}, [key])
+            self._range_deletes.finish_partition(intent)
 
     # shared
-
-    def _change(
-        self,
-        compares: Sequence[Compare | Absent],
-        puts: dict[str, bytes],
-        deletes: Sequence[str] = (),
-    ) -> None:
-        """One change of the catalogue, and back when every live proxy follows it."""
-        self._confirm(self._commit(compares, puts, deletes))
-
-    def _commit(
-        self,
-        compares: Sequence[Compare | Absent],
-        puts: dict[str, bytes],
-        deletes: Sequence[str] = (),
-    ) -> int:
-        """One transaction, which this process' catalogue shows on return; its revision."""
-        revision = self._term.txn(compares, puts, deletes)
-        if revision is None:
-            raise NotReady("the catalogue changed under this call; ask again")
-        if any(k.startswith(keys.CATALOG) for k in (*puts, *deletes)):
-            self._catalog.wait(revision, self._limits.confirm_seconds)
-        return revision
-
-    def _confirm(self, revision: int) -> None:
-        """Back when every live proxy follows the catalogue's `revision` and has no older write under way."""
-        for proxy in self._proxies():
-            proxy.confirm(revision, self._limits.confirm_seconds)
 
     def _append(self, channels: Sequence[Channel], kind: Kind, intent: int) -> None:
         for channel in channels:
@@ -388,12 +333,10 @@ class LocalRootCoordinator:
                 channel.log, encode(Header(channel.id, kind, partition_id=ALL_PARTITIONS, intent=intent))
             )
 
-    def _collection(self, collection_id: int) -> Collection:
-        collection = self._catalog.collection(collection_id)
-        if collection is None or collection.dropping:
-            raise CollectionNotFound(f"collection {collection_id} does not exist")
-        return collection
 
-
-def _now() -> int:
-    return from_ms(int(time.time() * 1000))
+def _different(existing: Collection) -> ElanusError:
+    return ElanusError(
+        f"create duplicate collection with different parameters, collection: {existing.name}; "
+        "drop it first or use the same schema",
+        Code.UNEXPECTED,
+    )

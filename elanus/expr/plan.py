@@ -210,6 +210,28 @@ class Plan(Node, frozen=True):
                 return _keys(dict.fromkeys(values.strings or values.ints), type)
         return None
 
+    def values_of(self, field_id: int) -> frozenset[int | str] | None:
+        """Values of an INT64 or VARCHAR field of which every row that passes has one; None: any may pass."""
+        return _bound(self.root, field_id)
+
+
+def _bound(node: Predicate, field_id: int) -> frozenset[int | str] | None:
+    match node:
+        case Always(False):
+            return frozenset()
+        case Compare("==", Column(found), Constant(Kind.INT | Kind.STRING, value)) if found == field_id:
+            return frozenset([value])  # type: ignore[list-item]  # an INT or STRING constant holds one
+        case In(Column(found), values) if found == field_id and not (values.floats or values.bools):
+            return frozenset((*values.ints, *values.strings))
+        case And(children):
+            found_sets = [s for c in children if (s := _bound(c, field_id)) is not None]
+            return frozenset.intersection(*found_sets) if found_sets else None
+        case Or(children):
+            all_sets = [_bound(c, field_id) for c in children]
+            bounded = [s for s in all_sets if s is not None]
+            return frozenset().union(*bounded) if len(bounded) == len(all_sets) else None
+    return None
+
 
 def _keys(values: object, type: DataType) -> pa.Array:
     arrow = pa.large_string() if type is DataType.VARCHAR else pa.int64()

@@ -8,8 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from elanus.model.nouns import ALL_PARTITIONS
 from elanus.model.schema import Field, Schema
 from elanus.model.types import DataType
+
+__all__ = [
+    "ALL_PARTITIONS",
+    "DELETE_TS",
+    "PARTITION",
+    "TS",
+    "arrow_type",
+    "as_matrix",
+    "row_schema",
+    "vector_bytes",
+]
 
 PARTITION = "p"
 """System column: partition id, int64."""
@@ -17,7 +29,6 @@ TS = "ts"
 """System column of a segment: the row's timestamp, uint64."""
 DELETE_TS = "dts"
 """System column of a compacted segment: the row's smallest delete timestamp, uint64, null where it lives."""
-ALL_PARTITIONS = -1
 
 _SCALAR = {
     DataType.BOOL: pa.bool_(),

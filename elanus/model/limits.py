@@ -42,6 +42,13 @@ class Limits:
     varchar_length: int = _limit(65535, "bytes", "proxy.maxVarCharLength")
     array_capacity: int = _limit(4096, "elements", "proxy.maxArrayCapacity")
     json_length: int = _limit(65536, "bytes", "common.JSONMaxLength")
+    user_name_length: int = _limit(32, "bytes", "proxy.maxUsernameLength")
+    shortest_password: int = _limit(6, "bytes", "proxy.minPasswordLength")
+    longest_password: int = _limit(72, "bytes", "proxy.maxPasswordLength")
+    user_description_length: int = _limit(1024, "bytes", "proxy.maxUserDescriptionLength")
+    role_description_length: int = _limit(1024, "bytes", "proxy.maxRoleDescriptionLength")
+    users: int = _limit(100, "users", "proxy.maxUserNum")
+    roles: int = _limit(10, "roles", "proxy.maxRoleNum")
     index_params_size: int = _limit(102400, "bytes", "proxy.maxIndexParamsSize")
     # requests
     top_k: int = _limit(16384, "rows", "quotaAndLimits.limits.topK")

@@ -9,6 +9,9 @@ from elanus.model.schema import Schema
 from elanus.model.timestamps import Position
 from elanus.model.types import ConsistencyLevel, Metric
 
+ALL_PARTITIONS = -1
+"""In place of a partition id."""
+
 
 class Noun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Immutable and stored as JSON; `msgspec.structs.replace` makes the next version."""
@@ -52,6 +55,8 @@ class Collection(Noun, frozen=True, kw_only=True):
     consistency_level: ConsistencyLevel = ConsistencyLevel.BOUNDED
     properties: dict[str, str] = {}
     created_ts: int = 0
+    updated_ts: int = 0
+    """When the schema last changed; 0: never."""
     dropping: bool = False
 
     def partition(self, name: str) -> Partition | None:
@@ -138,6 +143,10 @@ class RangeDelete(Noun, frozen=True, kw_only=True):
     partition_id: int
     ts: int
     as_of: int
+
+    def covers(self, partition_id: int, ts: int) -> bool:
+        """Whether it hides every row of a partition up to `ts`."""
+        return ts <= self.as_of and self.partition_id in (ALL_PARTITIONS, partition_id)
 
 
 class Manifest(Noun, frozen=True, kw_only=True):
@@ -250,6 +259,60 @@ class DropPartitionIntent(Noun, frozen=True, kw_only=True):
     collection_id: int
     partition_id: int
     as_of: dict[int, int] = {}
+
+
+class TruncateIntent(Noun, frozen=True, kw_only=True):
+    """Rows with ts up to `as_of`, per channel id, are hidden; persisted before the first record goes out."""
+
+    id: int
+    collection_id: int
+    as_of: dict[int, int]
+
+
+class SchemaChangeIntent(Noun, frozen=True, kw_only=True):
+    """The schema of this version is in the catalogue; the logs are to say so."""
+
+    collection_id: int
+    version: int
+
+
+class User(Noun, frozen=True, kw_only=True):
+    """`password`: salted hash with its parameters, see `coordinators.passwords`."""
+
+    name: str
+    password: str
+    description: str = ""
+    roles: tuple[str, ...] = ()
+    created_ts: int = 0
+
+
+class Grant(Noun, frozen=True, kw_only=True):
+    """A privilege, or a group of privileges, on an object of a database. `*`: any."""
+
+    object: str
+    """The object's type, see `model.privileges.ObjectType`."""
+    object_name: str
+    privilege: str
+    database: str
+    grantor: str = ""
+
+    def same(self, other: "Grant") -> bool:
+        """Whether both allow the same, whoever granted it."""
+        return msgspec.structs.replace(self, grantor="") == msgspec.structs.replace(other, grantor="")
+
+
+class Role(Noun, frozen=True, kw_only=True):
+    name: str
+    description: str = ""
+    grants: tuple[Grant, ...] = ()
+    created_ts: int = 0
+
+
+class PrivilegeGroup(Noun, frozen=True, kw_only=True):
+    """A group of privileges that users made, beside the built-in ones."""
+
+    name: str
+    privileges: tuple[str, ...] = ()
 
 
 class LoadState(StrEnum):

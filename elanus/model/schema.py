@@ -60,6 +60,11 @@ class Schema(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, dict
         return next(f for f in self.fields if f.primary)
 
     @cached_property
+    def partition_key(self) -> Field | None:
+        """The field whose value chooses a row's partition."""
+        return next((f for f in self.fields if f.partition_key), None)
+
+    @cached_property
     def dynamic_field(self) -> Field | None:
         return next((f for f in self.fields if f.dynamic), None)
 
@@ -78,3 +83,8 @@ class Schema(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, dict
             there = ", ".join(f.name for f in self.fields if not f.dynamic)
             raise FieldNotFound(f"field {name!r} does not exist; the schema has {there}")
         return found
+
+
+def dynamic_field(id: int) -> Field:
+    """The `$meta` field, which holds whatever a row has beside the declared fields."""
+    return Field(id=id, name=DYNAMIC_FIELD, type=DataType.JSON, description="dynamic schema", dynamic=True)

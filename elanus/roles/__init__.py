@@ -5,6 +5,7 @@ process) or a client of it. Small things travel as `msgspec` structs, bulk data 
 """
 
 from elanus.roles.data import ChannelState, DataCoordinator, DataNode, FlushTicket, SegmentState
+from elanus.roles.identity import IdentityBackup, IdentityCoordinator
 from elanus.roles.index import IndexCoordinator, IndexNode, IndexProgress, IndexTask
 from elanus.roles.proxy import ProxyControl
 from elanus.roles.query import (
@@ -16,6 +17,7 @@ from elanus.roles.query import (
     QueryNode,
     SearchCall,
     SearchHits,
+    ServedSegment,
     Target,
 )
 from elanus.roles.root import RootCoordinator
@@ -27,6 +29,8 @@ __all__ = [
     "DataCoordinator",
     "DataNode",
     "FlushTicket",
+    "IdentityBackup",
+    "IdentityCoordinator",
     "IndexCoordinator",
     "IndexNode",
     "IndexProgress",
@@ -40,5 +44,6 @@ __all__ = [
     "SearchCall",
     "SearchHits",
     "SegmentState",
+    "ServedSegment",
     "Target",
 ]

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from elanus.model.nouns import Channel
+from elanus.model.nouns import Channel, RangeDelete
 from elanus.model.timestamps import Position
 
 
@@ -17,6 +17,8 @@ class SegmentState(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     bytes: int
     partitions: tuple[int, ...]
+    channel: str = ""
+    """The log it came from."""
 
 
 class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +28,8 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     bytes: int
     partition_rows: dict[int, int]
+    range_deletes: tuple[RangeDelete, ...] = ()
+    """Those not in the manifest yet."""
     floor_offset: int
     sealed_to: Position
 

@@ -45,6 +45,11 @@ class IndexCoordinator(Protocol):
     ) -> IndexDefinition:
         """Idempotent for the same definition; a different one on the same field or name is an error."""
 
+    def alter_index(
+        self, collection_id: int, index_id: int, properties: dict[str, str], delete_keys: list[str]
+    ) -> None:
+        """Properties that do not change what is built."""
+
     def drop_index(self, collection_id: int, index_id: int) -> None: ...
     def drop_collection(self, collection_id: int) -> None: ...
 

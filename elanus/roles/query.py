@@ -86,6 +86,19 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     read_ts: tuple[int, ...]
 
 
+class ServedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that a replica serves: a sealed segment, or the growing rows of a channel under its id."""
+
+    id: int
+    rows: int
+    bytes: int
+    nodes: tuple[int, ...]
+    partitions: tuple[int, ...] = ()
+    indexes: tuple[int, ...] = ()
+    """Ids of the indexes it is searched with."""
+    growing: bool = False
+
+
 class QueryNode(Protocol):
     """Raises ViewGone where a view is not here any more: the caller starts again on the new one."""
 
@@ -93,6 +106,10 @@ class QueryNode(Protocol):
         """Returns when the views can be read. All or an error."""
 
     def drop(self, views: list[str]) -> None: ...
+
+    def growing(self, view: str, channel_id: int) -> tuple[int, int]:
+        """Rows above the view's floor, and their bytes. Raises ViewGone."""
+
     def search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits: ...
     def query(self, call: QueryCall) -> QueryHits: ...
     def count(self, call: CountCall) -> Count: ...
@@ -109,6 +126,9 @@ class QueryCoordinator(Protocol):
 
     def progress(self, collection_id: int) -> int:
         """Percent of the loaded collection that is served; 100 when all channels have a view."""
+
+    def segments(self, collection_id: int) -> list[ServedSegment]:
+        """What the views of a loaded collection consist of."""
 
     def failure(self, collection_id: int) -> str:
         """Why the last attempt to serve the collection failed; "" where it did not."""

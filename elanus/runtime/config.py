@@ -60,13 +60,21 @@ class Proxy(Section):
     max_index_params_size: Bytes = Field(
         PROTOCOL.index_params_size, description="All parameters of an index, in bytes."
     )
-    max_username_length: Count = Field(32, description="Longest user name, in bytes.")
-    min_password_length: Count = Field(6, description="Shortest password, in bytes.")
-    max_password_length: Count = Field(72, description="Longest password, in bytes.")
-    max_user_description_length: Count = Field(1024, description="Longest description of a user, in bytes.")
-    max_role_description_length: Count = Field(1024, description="Longest description of a role, in bytes.")
-    max_user_num: Count = Field(100, description="Most users.")
-    max_role_num: Count = Field(10, description="Most roles.")
+    max_username_length: Count = Field(PROTOCOL.user_name_length, description="Longest user name, in bytes.")
+    min_password_length: Count = Field(PROTOCOL.shortest_password, description="Shortest password, in bytes.")
+    max_password_length: Count = Field(PROTOCOL.longest_password, description="Longest password, in bytes.")
+    max_user_description_length: Count = Field(
+        PROTOCOL.user_description_length, description="Longest description of a user, in bytes."
+    )
+    max_role_description_length: Count = Field(
+        PROTOCOL.role_description_length, description="Longest description of a role, in bytes."
+    )
+    max_user_num: Count = Field(PROTOCOL.users, description="Most users.")
+    max_role_num: Count = Field(PROTOCOL.roles, description="Most roles.")
+
+
+class Security(Section):
+    default_root_password: str = Field("Milvus", description="Password of `root` where the data is new.")
 
 
 class Common(Section):
@@ -80,6 +88,7 @@ class Common(Section):
         alias="JSONMaxLength",
         description="Largest JSON value, and dynamic fields of a row, in bytes.",
     )
+    security: Security = Security()
 
 
 class RootCoord(Section):

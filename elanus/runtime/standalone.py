@@ -22,13 +22,16 @@ from elanus.access.service import handlers
 from elanus.access.service.dispatch import Observe
 from elanus.access.service.executors import Executors
 from elanus.access.writes import WriteLimits, Writer
+from elanus.coordinators.catalog_writer import CatalogWriter
 from elanus.coordinators.data import DataLimits, LocalDataCoordinator
+from elanus.coordinators.identity import IdentityLimits, LocalIdentityCoordinator
 from elanus.coordinators.index import IndexPolicy, LocalIndexCoordinator
 from elanus.coordinators.query import LocalQueryCoordinator, ViewPolicy
 from elanus.coordinators.root import LocalRootCoordinator, RootLimits
 from elanus.coordinators.term import Term
 from elanus.model.timestamps import Position, from_ms
 from elanus.runtime.config import Config
+from elanus.runtime.hardware import hardware
 from elanus.storage.catalog import Catalog
 from elanus.storage.directory import DataDirectory
 from elanus.storage.log.local import LocalLogBroker
@@ -134,9 +137,12 @@ class Instance:
         query = self._make_query(self._term("querycoord", stop, opened))
         query.start()
         opened.callback(query.stop)
-        root = self._make_root(self._term("rootcoord", stop, opened), data, index, query)
+        writer = self._make_catalog_writer(self._term("rootcoord", stop, opened))
+        root = self._make_root(writer, data, index, query)
         root.start()
-        self.proxy = self._make_proxy(root, data, index, query)
+        identity = self._make_identity(writer)
+        identity.start()
+        self.proxy = self._make_proxy(root, data, index, query, identity)
 
     def _tail_start(self, name: str) -> Position:
         """The lowest start of the log's channels; where it has none, its mark."""
@@ -250,29 +256,43 @@ class Instance:
             ),
         )
 
+    def _make_catalog_writer(self, term: Term) -> CatalogWriter:
+        return CatalogWriter(
+            term,
+            self.catalog,
+            lambda: [self.proxy] if "proxy" in vars(self) else [],
+            self.config.elanus.catalogue.confirm_seconds,
+        )
+
+    def _make_identity(self, writer: CatalogWriter) -> LocalIdentityCoordinator:
+        limits = self.config.protocol_limits
+        return LocalIdentityCoordinator(
+            writer,
+            self.config.common.security.default_root_password,
+            IdentityLimits(max_users=limits.users, max_roles=limits.roles),
+        )
+
     def _make_root(
         self,
-        term: Term,
+        writer: CatalogWriter,
         data: LocalDataCoordinator,
         index: LocalIndexCoordinator,
         query: LocalQueryCoordinator,
     ) -> LocalRootCoordinator:
         limits = self.config.protocol_limits
         return LocalRootCoordinator(
-            term,
+            writer,
             meta=self.meta,
-            catalog=self.catalog,
             broker=self.broker,
             ids=self._ids,
             data=data,
             index=index,
             query=query,
-            proxies=lambda: [self.proxy] if "proxy" in vars(self) else [],
             limits=RootLimits(
                 max_databases=limits.databases,
                 max_collections=limits.collections,
+                max_database_collections=limits.collections_per_database,
                 max_partitions=limits.partitions,
-                confirm_seconds=self.config.elanus.catalogue.confirm_seconds,
             ),
         )
 
@@ -282,6 +302,7 @@ class Instance:
         data: LocalDataCoordinator,
         index: LocalIndexCoordinator,
         query: LocalQueryCoordinator,
+        identity: LocalIdentityCoordinator,
     ) -> Proxy:
         own = self.config.elanus
         gate = WriteGate()
@@ -309,10 +330,12 @@ class Instance:
             data=data,
             index=index,
             query=query,
+            identity=identity,
             reader=reader,
             writer=writer,
             gate=gate,
             health=self.unhealthy,
+            hardware=lambda: hardware(self.config.local_storage.path),
             limits=ProxyLimits(
                 flush_seconds=own.flush.answer_seconds,
                 index_seconds=own.build.answer_seconds,

@@ -1,4 +1,4 @@
-"""A process's mirror of `catalog/`: databases, collections, indexes, loads, views.
+"""A process's mirror of `catalog/`: databases, collections, indexes, loads, views, users and roles.
 
 One watch feeds it. Reading drains what the watch already holds, so a reader in the process that wrote
 always sees its own writes where the store delivers synchronously; elsewhere `wait` closes the gap.
@@ -17,8 +17,12 @@ from elanus.model.nouns import (
     LoadIntent,
     Name,
     Noun,
+    PrivilegeGroup,
+    Role,
+    User,
     ViewPointer,
 )
+from elanus.model.schema import Schema
 from elanus.storage import codec, keys
 from elanus.storage.meta import Event, MetaStore
 
@@ -87,6 +91,24 @@ class Catalog:
     def collection(self, collection_id: int) -> Collection | None:
         return self._get(keys.collection(collection_id), Collection)
 
+    def schema(self, collection_id: int, version: int, timeout_seconds: float) -> Schema | None:
+        """A collection's schema at `version` or later, once this mirror has it; None where it is gone.
+
+        Raises DeadlineExceeded.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            found = self.collection(collection_id)
+            if found is None or found.schema.version >= version:
+                return None if found is None else found.schema
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded(
+                    f"the catalogue has version {found.schema.version} of the schema of collection "
+                    f"{found.name!r} and did not reach {version} in {timeout_seconds} s"
+                )
+            self._drain(min(left, _SLICE_SECONDS))
+
     def collection_named(self, database: str, name: str) -> Collection:
         """The collection that `name`, or an alias `name`, stands for. Raises CollectionNotFound."""
         found = self.name(self.database(database).id, name)
@@ -111,6 +133,24 @@ class Catalog:
 
     def views(self, collection_id: int) -> list[ViewPointer]:
         return list(self._all(f"{keys.VIEWS}{collection_id}/", ViewPointer))
+
+    def users(self) -> list[User]:
+        return sorted(self._all(keys.USERS, User), key=lambda u: u.name)
+
+    def user(self, name: str) -> User | None:
+        return self._get(keys.user(name), User)
+
+    def roles(self) -> list[Role]:
+        return sorted(self._all(keys.ROLES, Role), key=lambda r: r.name)
+
+    def role(self, name: str) -> Role | None:
+        return self._get(keys.role(name), Role)
+
+    def privilege_groups(self) -> list[PrivilegeGroup]:
+        return sorted(self._all(keys.PRIVILEGE_GROUPS, PrivilegeGroup), key=lambda g: g.name)
+
+    def privilege_group(self, name: str) -> PrivilegeGroup | None:
+        return self._get(keys.privilege_group(name), PrivilegeGroup)
 
     def revision_of(self, key: str) -> int:
         """When `key` was last written; 0 if it does not exist."""

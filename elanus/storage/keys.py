@@ -10,6 +10,9 @@ NAMES = "catalog/name/"
 INDEXES = "catalog/index/"
 LOADS = "catalog/load/"
 VIEWS = "catalog/view/"
+USERS = "catalog/user/"
+ROLES = "catalog/role/"
+PRIVILEGE_GROUPS = "catalog/privilege-group/"
 MANIFESTS = "data/manifest/"
 OWNERS = "data/owner/"
 MARKS = "data/mark/"
@@ -17,6 +20,8 @@ LOGS = "data/log/"
 JOBS = "job/"
 COLLECTION_DROPS = "intent/drop-collection/"
 PARTITION_DROPS = "intent/drop-partition/"
+TRUNCATES = "intent/truncate/"
+SCHEMA_CHANGES = "intent/schema-change/"
 SESSIONS = "session/"
 COORDINATORS = "coordinator/"
 SEQUENCES = "sequence/"
@@ -53,6 +58,18 @@ def view(collection_id: int, channel_id: int, replica: int) -> str:
     return f"{VIEWS}{collection_id}/{channel_id}-{replica}"
 
 
+def user(user_name: str) -> str:
+    return f"{USERS}{user_name}"
+
+
+def role(role_name: str) -> str:
+    return f"{ROLES}{role_name}"
+
+
+def privilege_group(group_name: str) -> str:
+    return f"{PRIVILEGE_GROUPS}{group_name}"
+
+
 def manifest(channel_id: int) -> str:
     return f"{MANIFESTS}{channel_id}"
 
@@ -79,6 +96,14 @@ def collection_drop(collection_id: int) -> str:
 
 def partition_drop(partition_id: int) -> str:
     return f"{PARTITION_DROPS}{partition_id}"
+
+
+def truncate(intent_id: int) -> str:
+    return f"{TRUNCATES}{intent_id}"
+
+
+def schema_change(collection_id: int) -> str:
+    return f"{SCHEMA_CHANGES}{collection_id}"
 
 
 def session(role: str, node_id: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from elanus.engine.deletes import Deletes
-from elanus.model.columns import PARTITION, TS
+from elanus.model.columns import ALL_PARTITIONS, PARTITION, TS
 from elanus.model.errors import CorruptError
 from elanus.model.nouns import Channel, DeleteFile, RangeDelete, Segment
 from elanus.model.records import KEY, Kind, Record
@@ -20,14 +20,18 @@ class Cut:
     """Everything of a channel from its floor up to (not including) `end.offset`."""
 
     end: Position
+    schema_version: int
+    """The newest that a record was written with."""
     batches: tuple[pa.RecordBatch, ...]
-    """Rows in log order, with the TS column."""
+    """Rows in log order, with the TS column; older ones may lack the latest fields."""
+    truncated: tuple[pa.RecordBatch, ...]
+    """The same, of rows that a truncate of this cut hides: a segment of their own is soon let go of."""
     deletes: Deletes | None
     range_deletes: tuple[RangeDelete, ...]
 
     @property
     def empty(self) -> bool:
-        return not self.batches and self.deletes is None and not self.range_deletes
+        return not self.batches and not self.truncated and self.deletes is None and not self.range_deletes
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Seal:
     """A cut whose files are written. Its edit keeps this id until the outcome is known (rule 8)."""
 
     cut: Cut
-    segment: Segment | None
+    segments: tuple[Segment, ...]
     deletes: DeleteFile | None
     edit: str
 
@@ -46,7 +50,8 @@ class Unsealed:
 
     floor: Position
     rows: dict[int, int]
-    """By partition id."""
+    """By partition id; without those that a truncate has hidden."""
+    range_deletes: tuple[RangeDelete, ...]
     bytes: int
 
 
@@ -55,6 +60,7 @@ class _Entry:
     offset: int
     ts: int
     bytes: int
+    schema_version: int = 0
     rows: pa.RecordBatch | None = None
     deletes: Deletes | None = None
     range_delete: RangeDelete | None = None
@@ -111,7 +117,7 @@ class ChannelBuffer:
                     keys = rows.column(self.schema.primary.key)
                     deletes = Deletes.from_record(keys, header.partition_id, ts, 0)
                 rows = rows.append_column(TS, pa.repeat(pa.scalar(ts, pa.uint64()), rows.num_rows))
-                return _Entry(offset, ts, rows.nbytes, rows=rows, deletes=deletes)
+                return _Entry(offset, ts, rows.nbytes, header.schema_version, rows=rows, deletes=deletes)
             case Kind.DELETE:
                 batch = record.batch()
                 deletes = Deletes.from_record(batch.column(KEY), header.partition_id, ts, header.as_of)
@@ -143,11 +149,15 @@ class ChannelBuffer:
         with self.lock:
             below = [e for e in self.entries if e.offset < end.offset]
         found = [e.deletes for e in below if e.deletes is not None]
+        hidden = tuple(e.range_delete for e in below if e.range_delete is not None)
+        truncated_to = max((r.as_of for r in hidden if r.partition_id == ALL_PARTITIONS), default=-1)
         return Cut(
             end=end,
-            batches=tuple(e.rows for e in below if e.rows is not None),
+            schema_version=max((e.schema_version for e in below), default=0),
+            batches=tuple(e.rows for e in below if e.rows is not None and e.ts > truncated_to),
+            truncated=tuple(e.rows for e in below if e.rows is not None and e.ts <= truncated_to),
             deletes=Deletes.concat(found) if found else None,
-            range_deletes=tuple(e.range_delete for e in below if e.range_delete is not None),
+            range_deletes=hidden,
         )
 
     def sealed(self, end: Position) -> None:
@@ -200,9 +210,13 @@ class ChannelBuffer:
     def unsealed(self) -> Unsealed:
         with self.lock:
             floor, size = self.floor, self.bytes
-            batches = [e.rows for e in self.entries if e.rows is not None]
+            entries = list(self.entries)
+        hidden = tuple(e.range_delete for e in entries if e.range_delete is not None)
         counts: dict[int, int] = {}
-        for batch in batches:
-            for item in batch.column(PARTITION).value_counts().to_pylist():
-                counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
-        return Unsealed(floor, counts, size)
+        for entry in entries:
+            if entry.rows is None:
+                continue
+            for item in entry.rows.column(PARTITION).value_counts().to_pylist():
+                if not any(r.covers(item["values"], entry.ts) for r in hidden):
+                    counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
+        return Unsealed(floor, counts, hidden, size)

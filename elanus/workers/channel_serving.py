@@ -1,7 +1,7 @@
 """What a query node holds of a channel: growing rows, segments, recent deletes, and the views of them."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -33,6 +33,8 @@ class ChannelServing:
     view: View
     """The first view: where this node began to follow the channel."""
     schema: Schema
+    later_schema: Callable[[int], Schema | None]
+    """The collection's schema at a version or later; None where the collection is gone."""
     apply_threshold: int
     """Keys of pending deletes above which they are applied without waiting for a read."""
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -52,6 +54,8 @@ class ChannelServing:
     def apply(self, offset: int, ts: int, record: Record) -> None:
         header = record.header
         with self.lock:
+            if header.schema_version > self.schema.version:
+                self.alter(self.later_schema(header.schema_version))
             match header.kind:
                 case Kind.INSERT:
                     self.growing.append(record.batch(), ts)
@@ -71,6 +75,17 @@ class ChannelServing:
                     raise CorruptError(
                         f"channel {self.view.channel_id}: record kind {header.kind.name} at offset {offset}"
                     )
+
+    def alter(self, schema: Schema | None) -> None:
+        """Goes on with a newer schema; what is here shows new fields with their defaults."""
+        if schema is None or schema.version <= self.schema.version:
+            return
+        with self.lock:
+            if schema.version <= self.schema.version:
+                return
+            self.schema = schema
+            for segment in self._all():
+                segment.alter(schema)
 
     def _delete(self, deletes: Deletes) -> None:
         self._deletes.append(deletes)
@@ -121,6 +136,7 @@ class ChannelServing:
         with self.lock:
             self._settle()
             for name, segment in loaded.items():
+                segment.alter(self.schema)
                 if self._deletes:
                     segment.apply(Deletes.concat(self._deletes))
                 for hidden in self._range_deletes:

@@ -12,9 +12,12 @@ import msgspec
 import pyarrow as pa
 
 from elanus.engine.deletes import write_delete_file
+from elanus.engine.reader import default_column
 from elanus.engine.segment_file import write_segment
+from elanus.model.columns import PARTITION, TS
 from elanus.model.errors import ConflictError, NotFoundError, NotReady, StorageError
 from elanus.model.nouns import Channel, Collection, DeleteFile, Manifest, Segment
+from elanus.model.schema import Schema
 from elanus.model.timestamps import Position
 from elanus.roles.data import ChannelState
 from elanus.storage import keys
@@ -39,6 +42,8 @@ class SealPolicy(msgspec.Struct, frozen=True, kw_only=True):
     check_seconds: float
     retry_seconds: float
     threads: int
+    schema_seconds: float = 10.0
+    """How long the catalogue may take to show the schema that rows were written with."""
 
 
 class LocalDataNode:
@@ -215,16 +220,17 @@ class LocalDataNode:
     def _write(self, buffer: ChannelBuffer, cut: Cut) -> Seal | None:
         if cut.empty:
             return None
-        number = self._segment_ids.take()
+        number = self._segment_ids.take(2)
+        parts = ((cut.batches, number), (cut.truncated, number + 1))
         return Seal(
             cut=cut,
-            segment=self._write_rows(buffer, cut, number),
+            segments=tuple(self._write_rows(buffer, cut, rows, id) for rows, id in parts if rows),
             deletes=self._write_deletes(buffer, cut, number),
             edit=edit_id(keys.owner(buffer.channel.id), number),
         )
 
     def _commit(self, buffer: ChannelBuffer, seal: Seal) -> None:
-        cut, segment, deletes = seal.cut, seal.segment, seal.deletes
+        cut, deletes = seal.cut, seal.deletes
         floor = buffer.floor
 
         def move(manifest: Manifest) -> Manifest:
@@ -238,7 +244,7 @@ class LocalDataNode:
                     manifest,
                     floor_offset=cut.end.offset,
                     floor_ts=cut.end.ts,
-                    segments=manifest.segments + ((segment,) if segment else ()),
+                    segments=manifest.segments + seal.segments,
                     delete_files=manifest.delete_files + ((deletes,) if deletes else ()),
                     range_deletes=manifest.range_deletes + cut.range_deletes,
                 )
@@ -250,18 +256,18 @@ class LocalDataNode:
             "channel %d sealed to offset %d: %d rows, %d deletes",
             buffer.channel.id,
             cut.end.offset,
-            segment.rows if segment else 0,
+            sum(s.rows for s in seal.segments),
             deletes.rows if deletes else 0,
         )
 
-    def _write_rows(self, buffer: ChannelBuffer, cut: Cut, number: int) -> Segment | None:
-        if not cut.batches:
-            return None
-        schema = self._collection(buffer.collection_id).schema
+    def _write_rows(
+        self, buffer: ChannelBuffer, cut: Cut, batches: tuple[pa.RecordBatch, ...], number: int
+    ) -> Segment:
+        schema = self._schema(buffer.collection_id, cut.schema_version)
         name = f"{number}"
         prefix = keys.segment_prefix(buffer.collection_id, buffer.channel.id, name)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="seal-") as directory:
-            table = pa.Table.from_batches(cut.batches)
+            table = pa.Table.from_batches([_complete(batch, schema) for batch in batches])
             summary = write_segment(table, schema, Path(directory))
             for file in summary.files:
                 self._objects.put(f"{prefix}/{file}", Path(directory) / file)
@@ -315,6 +321,7 @@ class LocalDataNode:
             rows=sum(held.rows.values()),
             bytes=held.bytes,
             partition_rows=held.rows,
+            range_deletes=held.range_deletes,
             floor_offset=held.floor.offset,
             sealed_to=buffer.sealed_to(self._tails[buffer.channel.log].position),
         )
@@ -325,8 +332,24 @@ class LocalDataNode:
             raise NotReady(f"channel {channel_id} is not at data node {self.node_id}")
         return buffer
 
+    def _schema(self, collection_id: int, version: int) -> Schema:
+        schema = self._catalog.schema(collection_id, version, self._policy.schema_seconds)
+        if schema is None:
+            raise NotFoundError(f"collection {collection_id} is not in the catalogue")
+        return schema
+
     def _collection(self, collection_id: int) -> Collection:
         collection = self._catalog.collection(collection_id)
         if collection is None:
             raise NotFoundError(f"collection {collection_id} is not in the catalogue")
         return collection
+
+
+def _complete(batch: pa.RecordBatch, schema: Schema) -> pa.RecordBatch:
+    """Rows that were written before a field was added get its default."""
+    names = set(batch.schema.names)
+    columns = [
+        batch.column(f.key) if f.key in names else default_column(f, batch.num_rows) for f in schema.fields
+    ]
+    columns += [batch.column(PARTITION), batch.column(TS)]
+    return pa.RecordBatch.from_arrays(columns, names=[*(f.key for f in schema.fields), PARTITION, TS])

@@ -13,13 +13,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from elanus.engine import search as engine
 from elanus.engine.deletes import Deletes, read_delete_file
 from elanus.engine.reader import Reader
 from elanus.engine.sealed import SealedSegment
 from elanus.expr import Plan, parse
+from elanus.model.columns import arrow_type
 from elanus.model.errors import CollectionNotFound, DeadlineExceeded, ViewGone
+from elanus.model.hashing import partition_of
 from elanus.model.nouns import Collection, IndexFile, Segment, View
 from elanus.model.types import Metric
 from elanus.roles.query import (
@@ -58,6 +61,7 @@ class _Pinned:
     targets: npt.NDArray[np.int32]
     read_ts: tuple[int, ...]
     collection: Collection
+    plan: Plan | None
 
 
 class LocalQueryNode:
@@ -142,7 +146,10 @@ class LocalQueryNode:
 
     def _serving(self, view: View) -> ChannelServing:
         return ChannelServing(
-            view, self._collection(view.collection_id).schema, self._limits.delete_batch_keys
+            view,
+            self._collection(view.collection_id).schema,
+            lambda version: self._catalog.schema(view.collection_id, version, self._limits.wait_seconds),
+            self._limits.delete_batch_keys,
         )
 
     def _load(self, view: View, here: dict[str, SealedSegment]) -> dict[str, SealedSegment]:
@@ -186,6 +193,15 @@ class LocalQueryNode:
     def _opener(self, segment: Segment) -> Callable[[str], Path]:
         return lambda name: self._objects.open_local(f"{segment.prefix}/{name}").path
 
+    def growing(self, view: str, channel_id: int) -> tuple[int, int]:
+        serving = self._channels.get(channel_id)
+        if serving is None:
+            raise ViewGone(f"channel {channel_id} is not on this node any more")
+        with serving.pin(view) as served:
+            tail = self._tails[served.view.log]
+            reader = serving.growing.reader(tail.position.ts, served.view.manifest.floor_ts)
+            return reader.rows, serving.growing.bytes
+
     # reads
 
     def search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
@@ -198,7 +214,7 @@ class LocalQueryNode:
                 call.k,
                 Metric(call.metric),
                 call.params,
-                self._plan(call, pinned.collection),
+                pinned.plan,
             )
             rows = engine.fetch(pinned.readers, hits.ordinals, hits.rows, list(call.fields))
         return SearchHits(
@@ -207,7 +223,7 @@ class LocalQueryNode:
 
     def query(self, call: QueryCall) -> QueryHits:
         with self._pin(call) as pinned:
-            found = engine.query(pinned.readers, self._plan(call, pinned.collection), call.limit)
+            found = engine.query(pinned.readers, pinned.plan, call.limit)
             rows = engine.fetch(pinned.readers, found.ordinals, found.rows, list(call.fields))
         return QueryHits(
             keys=found.keys, channels=pinned.targets[found.ordinals], rows=rows, read_ts=pinned.read_ts
@@ -215,13 +231,17 @@ class LocalQueryNode:
 
     def count(self, call: CountCall) -> Count:
         with self._pin(call) as pinned:
-            rows = engine.count(pinned.readers, self._plan(call, pinned.collection))
+            rows = engine.count(pinned.readers, pinned.plan)
         return Count(rows=rows, read_ts=pinned.read_ts)
 
     @contextmanager
     def _pin(self, call: ReadCall) -> Iterator[_Pinned]:
         collection = self._collection(call.collection_id)
-        partitions = None if call.partitions is None else frozenset(call.partitions)
+        if collection.schema.version < call.schema_version:
+            self._catalog.schema(collection.id, call.schema_version, self._limits.wait_seconds)
+            collection = self._collection(call.collection_id)
+        plan = self._plan(call, collection)
+        partitions = _partitions(call, collection, plan)
         with ExitStack() as stack:
             readers: list[Reader] = []
             targets: list[int] = []
@@ -232,13 +252,14 @@ class LocalQueryNode:
                 if serving is None:
                     raise ViewGone(f"channel {target.channel_id} is not on this node any more")
                 served = stack.enter_context(serving.pin(target.view))
+                serving.alter(collection.schema)
                 applied = self._wait(served.view, target, call.deadline_ms)
                 at = call.at_ts or applied
                 found = serving.readers(served, at, partitions)
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)
-            yield _Pinned(readers, np.asarray(targets, np.int32), tuple(read_ts), collection)
+            yield _Pinned(readers, np.asarray(targets, np.int32), tuple(read_ts), collection, plan)
 
     def _after_read(self, targets: Sequence[Target]) -> None:
         """The last reader of a channel's last view closes the door, unless somebody is at it who will."""
@@ -290,3 +311,15 @@ class LocalQueryNode:
         if collection is None:
             raise CollectionNotFound(f"collection {collection_id} does not exist any more")
         return collection
+
+
+def _partitions(call: ReadCall, collection: Collection, plan: Plan | None) -> frozenset[int] | None:
+    """The partitions to read; None: all. A filter that names values of the partition key names partitions."""
+    asked = None if call.partitions is None else frozenset(call.partitions)
+    key = collection.schema.partition_key
+    values = None if key is None or plan is None else plan.values_of(key.id)
+    if key is None or values is None:
+        return asked
+    ordinals = partition_of(pa.array(list(values), arrow_type(key)), len(collection.partitions))
+    here = frozenset(collection.partitions[i].id for i in np.unique(ordinals))
+    return here if asked is None else here & asked

@@ -7,12 +7,13 @@ from elanus.access.calls import Call
 from elanus.access.protocol import messages
 from elanus.access.requests import CreateCollection
 from elanus.access.translate.params import pairs, to_pairs
-from elanus.access.translate.schemas import from_schema, parse, to_schema
-from elanus.access.translate.statuses import success
-from elanus.access.validation import check_collection
+from elanus.access.translate.schemas import from_schema, parse, parse_field, to_field, to_schema
+from elanus.access.translate.statuses import status_of, success
+from elanus.access.validation import check_added, check_collection, check_description, check_name, check_sizes
 from elanus.model.errors import CollectionNotFound, CollectionNotLoaded, InvalidParameter
 from elanus.model.limits import Limits
 from elanus.model.nouns import Channel, Collection, LoadState
+from elanus.model.properties import DESCRIPTION
 from elanus.model.timestamps import to_ms
 from elanus.model.types import ConsistencyLevel
 
@@ -33,14 +34,16 @@ class Collections:
 
     def create(self, call: Call, request: Any) -> Any:
         message = parse(request.schema)
+        schema = to_schema(message)
+        keyed = schema.partition_key is not None
         asked = CreateCollection(
             database=call.database,
             name=request.collection_name or message.name,
-            schema=to_schema(message),
+            schema=schema,
             shards=request.shards_num or 1,
             consistency_level=_level(request.consistency_level),
             properties=pairs(request.properties) | pairs(message.properties),
-            partitions=request.num_partitions,
+            partitions=request.num_partitions or (self._limits.partition_key_partitions if keyed else 0),
         )
         check_collection(asked, self._limits)
         self._proxy.create_collection(asked)
@@ -57,16 +60,67 @@ class Collections:
             return messages.BoolResponse(value=False)
         return messages.BoolResponse(value=True)
 
+    def rename(self, call: Call, request: Any) -> Any:
+        check_name("collection", request.newName, self._limits)
+        self._proxy.rename_collection(
+            call.database, request.oldName, request.newDBName or call.database, request.newName
+        )
+        return success()
+
+    def alter(self, call: Call, request: Any) -> Any:
+        found = self._proxy.collection(call.database, request.collection_name, request.collectionID)
+        properties = pairs(request.properties)
+        check_description(properties.get(DESCRIPTION, ""), self._limits)
+        self._proxy.alter_collection(call.database, found.name, properties, list(request.delete_keys))
+        return success()
+
+    def alter_field(self, call: Call, request: Any) -> Any:
+        properties = pairs(request.properties)
+        check_sizes(properties, self._limits)
+        self._proxy.alter_field(
+            call.database, request.collection_name, request.field_name, properties, list(request.delete_keys)
+        )
+        return success()
+
+    def add_field(self, call: Call, request: Any) -> Any:
+        found = self._proxy.collection(call.database, request.collection_name, request.collectionID)
+        field = to_field(parse_field(request.schema))
+        check_added(field, found.schema, self._limits)
+        self._proxy.add_field(call.database, found.name, field)
+        return success()
+
+    def truncate(self, call: Call, request: Any) -> Any:
+        self._proxy.truncate_collection(call.database, request.collection_name)
+        return messages.TruncateCollectionResponse(status=success())
+
     def describe(self, call: Call, request: Any) -> Any:
         found = self._proxy.collection(call.database, request.collection_name, request.collectionID)
+        return self._description(call, found)
+
+    def describe_batch(self, call: Call, request: Any) -> Any:
+        """One description a name, or an id, in their order; of one that is missing, its error."""
+        wanted = [(name, 0) for name in request.collection_name] or [("", id) for id in request.collectionID]
+        answer = messages.BatchDescribeCollectionResponse()
+        for name, id in wanted:
+            try:
+                answer.responses.append(
+                    self._description(call, self._proxy.collection(call.database, name, id))
+                )
+            except CollectionNotFound as error:
+                answer.responses.append(messages.DescribeCollectionResponse(status=status_of(error)))
+        return answer
+
+    def _description(self, call: Call, found: Collection) -> Any:
+        updated = found.updated_ts or found.created_ts
         return messages.DescribeCollectionResponse(
             schema=from_schema(found.schema, found.name, call.database),
             collectionID=found.id,
-            virtual_channel_names=[_virtual(c, found) for c in found.channels],
-            physical_channel_names=[_physical(c) for c in found.channels],
+            virtual_channel_names=[virtual_name(c, found) for c in found.channels],
+            physical_channel_names=[physical_name(c) for c in found.channels],
             created_timestamp=found.created_ts,
             created_utc_timestamp=to_ms(found.created_ts),
-            update_timestamp=found.created_ts,
+            update_timestamp=updated,
+            update_timestamp_str=str(updated),
             shards_num=len(found.channels),
             aliases=self._proxy.aliases_of(found),
             consistency_level=int(found.consistency_level),
@@ -78,11 +132,11 @@ class Collections:
         )
 
     def show(self, call: Call, request: Any) -> Any:
-        names = frozenset(request.collection_names)
-        found = [c for c in self._proxy.collections(call.database) if not names or c.name in names]
-        missing = names - {c.name for c in found}
-        if missing:
-            raise CollectionNotFound(f"collection {min(missing)!r} does not exist in {call.database!r}")
+        names = list(request.collection_names)
+        if names:
+            found = [self._proxy.collection(call.database, name) for name in names]
+        else:
+            found = self._proxy.collections(call.database)
         answer = messages.ShowCollectionsResponse()
         if request.type == IN_MEMORY:
             found = self._add_loaded(answer, call.database, found, strict=bool(names))
@@ -120,10 +174,10 @@ def _level(number: int) -> ConsistencyLevel:
         raise InvalidParameter(f"consistency_level is {number}; it must be in [0, 4]") from None
 
 
-def _physical(channel: Channel) -> str:
+def physical_name(channel: Channel) -> str:
     return f"elanus-{channel.log}"
 
 
-def _virtual(channel: Channel, collection: Collection) -> str:
+def virtual_name(channel: Channel, collection: Collection) -> str:
     """Clients take the collection's id out of names of this shape."""
-    return f"{_physical(channel)}_{collection.id}v{collection.channels.index(channel)}"
+    return f"{physical_name(channel)}_{collection.id}v{collection.channels.index(channel)}"

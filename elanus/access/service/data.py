@@ -2,15 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from elanus.access.calls import Call
+from elanus.access.calls import DEFAULT_DATABASE, Call
 from elanus.access.protocol import messages
 from elanus.access.requests import Delete, Write, Written
 from elanus.access.translate.params import templates
 from elanus.access.translate.results import ids
 from elanus.access.translate.rows import to_batch
 from elanus.access.validation import check_rows
-from elanus.model.errors import InvalidParameter, MissingParameter, Unimplemented
+from elanus.model.codes import Code
+from elanus.model.errors import ElanusError, InvalidParameter, MissingParameter, Unimplemented
 from elanus.model.limits import Limits
+from elanus.model.nouns import Collection
 
 if TYPE_CHECKING:
     from elanus.access.proxy import Proxy
@@ -60,6 +62,32 @@ class Data:
             answer.coll_flush_ts[name] = flushed.ts
         return answer
 
+    def flush_all(self, call: Call, request: Any) -> Any:
+        latest = 0
+        for database, names in self._targets(request).items():
+            for flushed in self._proxy.flush(database, names).values():
+                latest = max(latest, flushed.ts)
+        return messages.FlushAllResponse(flush_all_ts=latest or self._proxy.allocate_timestamp())
+
+    def flush_all_state(self, call: Call, request: Any) -> Any:
+        done = all(
+            self._proxy.flush_state(database, name, request.flush_all_ts)
+            for database, names in self._targets(request).items()
+            for name in names
+        )
+        return messages.GetFlushAllStateResponse(flushed=done)
+
+    def _targets(self, request: Any) -> dict[str, list[str]]:
+        """Database names and their collections: those asked for, else everything there is."""
+        named = {t.db_name or DEFAULT_DATABASE: list(t.collection_names) for t in request.flush_targets}
+        if not named:
+            databases = [request.db_name] if request.db_name else [d.name for d in self._proxy.databases()]
+            named = {name: [] for name in databases}
+        return {
+            database: names or [c.name for c in self._proxy.collections(database)]
+            for database, names in named.items()
+        }
+
     def flush_state(self, call: Call, request: Any) -> Any:
         """Old clients name segments only, which a Flush here lists when they are sealed."""
         if request.collection_name:
@@ -71,7 +99,9 @@ class Data:
 
     def _write(self, call: Call, request: Any, *, upsert: bool) -> Write:
         _refuse_namespace(request)
-        schema = self._proxy.collection(call.database, request.collection_name).schema
+        collection = self._proxy.collection(call.database, request.collection_name)
+        _check_schema_ts(collection, request.schema_timestamp)
+        schema = collection.schema
         rows = to_batch(request.fields_data, request.num_rows, schema)
         check_rows(schema, rows, self._limits, upsert=upsert)
         return Write(
@@ -79,7 +109,17 @@ class Data:
             collection=request.collection_name,
             partition=request.partition_name,
             rows=rows,
-            schema_ts=request.schema_timestamp,
+        )
+
+
+def _check_schema_ts(collection: Collection, ts: int) -> None:
+    """Clients that keep schemas send the time of theirs, and read it again when it is too old."""
+    latest = collection.updated_ts or collection.created_ts
+    if 0 < ts < latest:
+        raise ElanusError(
+            f"the schema of collection {collection.name!r} changed at {latest}, the rows were made for that "
+            f"of {ts}; describe the collection again",
+            Code.COLLECTION_SCHEMA_MISMATCH,
         )
 
 

@@ -8,6 +8,7 @@ from elanus.access.translate.params import pairs, to_pairs
 from elanus.access.translate.statuses import success
 from elanus.access.validation import check_name
 from elanus.model.limits import Limits
+from elanus.model.properties import Scope, check
 
 if TYPE_CHECKING:
     from elanus.access.proxy import Proxy
@@ -22,7 +23,9 @@ class Databases:
 
     def create(self, call: Call, request: Any) -> Any:
         check_name("database", request.db_name, self._limits)
-        self._proxy.create_database(request.db_name, pairs(request.properties))
+        properties = pairs(request.properties)
+        check(Scope.DATABASE, properties)
+        self._proxy.create_database(request.db_name, properties)
         return success()
 
     def drop(self, call: Call, request: Any) -> Any:

@@ -48,6 +48,16 @@ class Indexes:
         found = self._find(call, request)
         return messages.GetIndexStatisticsResponse(index_descriptions=[_description(i) for i in found])
 
+    def alter(self, call: Call, request: Any) -> Any:
+        self._proxy.alter_index(
+            call.database,
+            request.collection_name,
+            request.index_name,
+            pairs(request.extra_params),
+            list(request.delete_keys),
+        )
+        return success()
+
     def drop(self, call: Call, request: Any) -> Any:
         self._proxy.drop_index(call.database, request.collection_name, request.field_name, request.index_name)
         return success()

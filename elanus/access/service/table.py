@@ -7,6 +7,7 @@ import grpc
 
 from elanus import __version__
 from elanus.access.protocol import messages
+from elanus.access.service.aliases import Aliases
 from elanus.access.service.collections import Collections
 from elanus.access.service.data import Data
 from elanus.access.service.databases import Databases
@@ -16,7 +17,10 @@ from elanus.access.service.indexes import Indexes
 from elanus.access.service.loading import Loading
 from elanus.access.service.partitions import Partitions
 from elanus.access.service.reads import Reads
+from elanus.access.service.roles import Roles
 from elanus.access.service.system import Identity, System
+from elanus.access.service.topology import Topology
+from elanus.access.service.users import Users
 from elanus.model.limits import Limits
 
 if TYPE_CHECKING:
@@ -60,6 +64,10 @@ def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Rou
     indexes = Indexes(proxy, limits)
     loading = Loading(proxy)
     data = Data(proxy, limits)
+    aliases = Aliases(proxy, limits)
+    users = Users(proxy, limits)
+    roles = Roles(proxy, limits)
+    topology = Topology(proxy, identity)
     reads = Reads(proxy, limits)
     return {
         "Connect": Route(system.connect),
@@ -72,11 +80,22 @@ def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Rou
         "ListDatabases": Route(databases.list),
         "DescribeDatabase": Route(databases.describe),
         "AlterDatabase": Route(databases.alter),
+        "CreateAlias": Route(aliases.create),
+        "AlterAlias": Route(aliases.alter),
+        "DropAlias": Route(aliases.drop),
+        "DescribeAlias": Route(aliases.describe),
+        "ListAliases": Route(aliases.list),
         "CreateCollection": Route(collections.create),
         "DropCollection": Route(collections.drop),
         "HasCollection": Route(collections.has),
         "DescribeCollection": Route(collections.describe),
         "ShowCollections": Route(collections.show),
+        "BatchDescribeCollection": Route(collections.describe_batch),
+        "RenameCollection": Route(collections.rename),
+        "AlterCollection": Route(collections.alter),
+        "AlterCollectionField": Route(collections.alter_field),
+        "AddCollectionField": Route(collections.add_field),
+        "TruncateCollection": Route(collections.truncate),
         "GetCollectionStatistics": Route(collections.statistics),
         "CreatePartition": Route(partitions.create),
         "DropPartition": Route(partitions.drop),
@@ -85,6 +104,7 @@ def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Rou
         "GetPartitionStatistics": Route(partitions.statistics),
         "CreateIndex": Route(indexes.create),
         "DescribeIndex": Route(indexes.describe),
+        "AlterIndex": Route(indexes.alter),
         "DropIndex": Route(indexes.drop),
         "GetIndexState": Route(indexes.state),
         "GetIndexBuildProgress": Route(indexes.progress),
@@ -101,6 +121,30 @@ def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Rou
         # A flush waits for segments to be written: writers would wait behind it.
         "Flush": Route(data.flush),
         "GetFlushState": Route(data.flush_state),
+        "FlushAll": Route(data.flush_all),
+        "GetFlushAllState": Route(data.flush_all_state),
+        "CreateCredential": Route(users.create),
+        "UpdateCredential": Route(users.update),
+        "DeleteCredential": Route(users.drop),
+        "ListCredUsers": Route(users.list),
+        "SelectUser": Route(users.select),
+        "CreateRole": Route(roles.create),
+        "DropRole": Route(roles.drop),
+        "OperateUserRole": Route(roles.operate_user),
+        "SelectRole": Route(roles.select),
+        "OperatePrivilege": Route(roles.operate_privilege),
+        "OperatePrivilegeV2": Route(roles.operate_privilege_v2),
+        "SelectGrant": Route(roles.select_grant),
+        "CreatePrivilegeGroup": Route(roles.create_group),
+        "DropPrivilegeGroup": Route(roles.drop_group),
+        "OperatePrivilegeGroup": Route(roles.operate_group),
+        "ListPrivilegeGroups": Route(roles.list_groups),
+        "BackupRBAC": Route(roles.backup),
+        "RestoreRBAC": Route(roles.restore),
+        "GetReplicas": Route(topology.replicas),
+        "GetPersistentSegmentInfo": Route(topology.persistent_segments),
+        "GetQuerySegmentInfo": Route(topology.served_segments),
+        "GetMetrics": Route(topology.metrics),
         "Search": Route(reads.search, Lane.READ),
         "Query": Route(reads.query, Lane.READ),
     }

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 from elanus.access.protocol import messages
 from elanus.access.translate.params import pairs, to_pairs
 from elanus.model.errors import InvalidParameter, Unimplemented
-from elanus.model.schema import DYNAMIC_FIELD, FIRST_FIELD_ID, Field, Schema
+from elanus.model.schema import FIRST_FIELD_ID, Field, Schema, dynamic_field
 from elanus.model.types import DataType
 
 # Any below: protobuf messages of the private pool have no static types.
@@ -44,6 +44,14 @@ def parse(data: bytes) -> Any:
         raise InvalidParameter(f"schema is not a CollectionSchema message: {error}") from None
 
 
+def parse_field(data: bytes) -> Any:
+    """The message in AddCollectionFieldRequest.schema. Raises InvalidParameter."""
+    try:
+        return messages.FieldSchema.FromString(data)
+    except DecodeError as error:
+        raise InvalidParameter(f"schema is not a FieldSchema message: {error}") from None
+
+
 def to_schema(message: Any) -> Schema:
     """The schema with field ids from 100 in the client's order, `$meta` last where dynamic fields are on.
 
@@ -51,17 +59,9 @@ def to_schema(message: Any) -> Schema:
     `access.validation` judges the rest.
     """
     _refuse_not_built(message)
-    fields = [_to_field(field, FIRST_FIELD_ID + i) for i, field in enumerate(message.fields)]
+    fields = [to_field(field, FIRST_FIELD_ID + i) for i, field in enumerate(message.fields)]
     if message.enable_dynamic_field:
-        fields.append(
-            Field(
-                id=FIRST_FIELD_ID + len(fields),
-                name=DYNAMIC_FIELD,
-                type=DataType.JSON,
-                description="dynamic schema",
-                dynamic=True,
-            )
-        )
+        fields.append(dynamic_field(FIRST_FIELD_ID + len(fields)))
     return Schema(fields=tuple(fields), description=message.description, dynamic=message.enable_dynamic_field)
 
 
@@ -73,6 +73,7 @@ def from_schema(schema: Schema, name: str, database: str = "") -> Any:
         fields=[from_field(field) for field in schema.fields if not field.dynamic],
         enable_dynamic_field=schema.dynamic,
         dbName=database,
+        version=schema.version,
     )
 
 
@@ -110,7 +111,8 @@ def _refuse_not_built(message: Any) -> None:
         raise Unimplemented("namespaces are not implemented; leave enable_namespace out")
 
 
-def _to_field(message: Any, id: int) -> Field:
+def to_field(message: Any, id: int = 0) -> Field:
+    """A `schema.FieldSchema`. Raises InvalidParameter, Unimplemented."""
     name = message.name.strip()
     type = _data_type(message.data_type, f"field {name!r}")
     params = pairs(message.type_params)

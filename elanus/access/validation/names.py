@@ -14,13 +14,24 @@ _PATTERNS = {
     "field": _PLAIN,
     "partition": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*"),
     "index": re.compile(r"[A-Za-z_][A-Za-z0-9_\[\]]*"),
+    "user": re.compile(r"[A-Za-z][A-Za-z0-9_.-]*"),
+    "role": re.compile(r"[A-Za-z_][A-Za-z0-9_$]*"),
+    "privilege group": _PLAIN,
+    "object": re.compile(r"[A-Za-z_][A-Za-z0-9_$]*"),
 }
 _RULES = {
     "partition": "letters, digits, underscores and hyphens, and may not start with a hyphen",
     "index": "letters, digits, underscores and brackets, and must start with a letter or underscore",
+    "user": "letters, digits, underscores, dots and hyphens, and must start with a letter",
+    "role": "letters, digits, underscores and $, and must start with a letter or underscore",
+    "object": "letters, digits, underscores and $, and must start with a letter or underscore",
 }
 _PLAIN_RULE = "letters, digits and underscores, and must start with a letter or underscore"
-_CODES = {"database": Code.DATABASE_INVALID_NAME, "field": Code.FIELD_INVALID_NAME}
+_CODES = {
+    "database": Code.DATABASE_INVALID_NAME,
+    "field": Code.FIELD_INVALID_NAME,
+    "privilege group": Code.PRIVILEGE_GROUP_INVALID_NAME,
+}
 
 RESERVED_FIELDS = frozenset({"RowID", "Timestamp", "__virtual_pk__", "$meta", "$namespace_id"})
 _FUNCTIONS = (
@@ -41,7 +52,8 @@ KEYWORDS = frozenset(
 
 
 def check_name(kind: str, name: str, limits: Limits) -> None:
-    """`kind` is "collection", "alias", "database", "field", "partition" or "index".
+    """`kind` is "collection", "alias", "database", "field", "partition", "index", "user", "role",
+    "privilege group" or "object" (what a grant names).
 
     Raises InvalidParameter, with the code of its own that the protocol has for some kinds.
     """
@@ -49,9 +61,10 @@ def check_name(kind: str, name: str, limits: Limits) -> None:
     if not name:
         raise InvalidParameter(f"the {kind} name is empty; give one", code)
     length = len(name.encode())
-    if length > limits.name_length:
+    most = limits.user_name_length if kind == "user" else limits.name_length
+    if length > most:
         raise InvalidParameter(
-            f"the {kind} name {name[:32]!r}... has {length} bytes; at most {limits.name_length} are allowed",
+            f"the {kind} name {name[:32]!r}... has {length} bytes; at most {most} are allowed",
             code,
         )
     if not _PATTERNS[kind].fullmatch(name):

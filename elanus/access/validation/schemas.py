@@ -2,11 +2,14 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 from elanus.access.requests import CreateCollection
 from elanus.access.validation.names import check_field_name, check_name
+from elanus.model.codes import Code
 from elanus.model.errors import InvalidParameter, MissingParameter, Unimplemented
 from elanus.model.limits import Limits
+from elanus.model.properties import MAX_CAPACITY, MAX_LENGTH, Scope, check
 from elanus.model.schema import Field, Schema
 from elanus.model.types import DataType
 
@@ -43,6 +46,7 @@ def check_collection(request: CreateCollection, limits: Limits) -> None:
             f"num_partitions is {request.partitions}, but the schema has no partition key; "
             "mark a field with is_partition_key or leave num_partitions out"
         )
+    check(Scope.COLLECTION, request.properties)
     if not 0 <= request.partitions <= limits.partitions:
         raise InvalidParameter(
             f"num_partitions is {request.partitions}; it must be in [1, {limits.partitions}]"
@@ -51,12 +55,7 @@ def check_collection(request: CreateCollection, limits: Limits) -> None:
 
 def check_schema(schema: Schema, limits: Limits) -> None:
     fields = [f for f in schema.fields if not f.dynamic]
-    description = len(schema.description.encode())
-    if description > limits.description_length:
-        raise InvalidParameter(
-            f"the collection's description has {description} bytes; "
-            f"at most {limits.description_length} are allowed"
-        )
+    check_description(schema.description, limits)
     if len(fields) > limits.fields:
         raise InvalidParameter(f"the schema has {len(fields)} fields; at most {limits.fields} are allowed")
     for field in fields:
@@ -74,6 +73,23 @@ def check_schema(schema: Schema, limits: Limits) -> None:
             raise InvalidParameter(
                 f"the fields {', '.join(marked)} are all the {role.replace('_', ' ')}; at most one may be"
             )
+
+
+def check_description(text: str, limits: Limits) -> None:
+    length = len(text.encode())
+    if length > limits.description_length:
+        raise InvalidParameter(
+            f"the collection's description has {length} bytes; "
+            f"at most {limits.description_length} are allowed"
+        )
+
+
+def check_sizes(properties: Mapping[str, str], limits: Limits) -> None:
+    """The sizes among a field's new properties against the protocol's limits."""
+    for key, most in ((MAX_LENGTH, limits.varchar_length), (MAX_CAPACITY, limits.array_capacity)):
+        text = properties.get(key)
+        if text is not None and text.isdecimal() and int(text) > most:
+            raise InvalidParameter(f"{key} is {text}; it must be in [1, {most}]")
 
 
 def _check_primary(fields: list[Field]) -> None:
@@ -127,12 +143,57 @@ def check_field(field: Field, limits: Limits) -> None:
         _check_array(field, limits)
     if DataType.VARCHAR in (field.type, field.element_type):
         _check_max_length(field, limits)
-    if field.partition_key and field.type not in KEYS:
+    if field.partition_key:
+        _check_partition_key(field)
+    if field.clustering_key:
+        _check_clustering_key(field)
+    if field.default is not None:
+        _check_default(field)
+
+
+def check_added(field: Field, schema: Schema, limits: Limits) -> None:
+    """A field for a collection that has rows already."""
+    check_field(field, limits)
+    for wrong, what in (
+        (field.type.is_vector, "a vector"),
+        (field.primary, "the primary key"),
+        (field.auto_id, "generated (autoID)"),
+        (field.partition_key, "the partition key"),
+        (field.clustering_key, "the clustering key"),
+    ):
+        if wrong:
+            raise InvalidParameter(
+                f"field {field.name!r} cannot be added: {what} is declared when the collection is made"
+            )
+    if not field.nullable and field.default is None:
+        raise InvalidParameter(
+            f"field {field.name!r} cannot be added: the rows that are there have no value for it; "
+            "make it nullable or give it a default"
+        )
+    there = sum(not f.dynamic for f in schema.fields)
+    if there >= limits.fields:
+        raise InvalidParameter(f"the schema has {there} fields; at most {limits.fields} are allowed")
+
+
+def _check_partition_key(field: Field) -> None:
+    if field.type not in KEYS:
         raise InvalidParameter(
             f"the partition key {field.name!r} is {field.type.name}; it must be INT64 or VARCHAR"
         )
-    if field.default is not None:
-        _check_default(field)
+    if field.nullable:
+        raise InvalidParameter(f"the partition key {field.name!r} cannot be nullable")
+
+
+def _check_clustering_key(field: Field) -> None:
+    if field.type.is_vector:
+        raise InvalidParameter(
+            f"the clustering key {field.name!r} is a vector; it must be a number or VARCHAR",
+            Code.COLLECTION_VECTOR_CLUSTERING_KEY_NOT_ALLOWED,
+        )
+    if not field.type.is_number and field.type is not DataType.VARCHAR:
+        raise InvalidParameter(
+            f"the clustering key {field.name!r} is {field.type.name}; it must be a number or VARCHAR"
+        )
 
 
 def _check_vector(field: Field, limits: Limits) -> None:

@@ -4,12 +4,15 @@ import json
 import threading
 import time
 from typing import Any
+from unittest.mock import create_autospec
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from elanus.access import requests as q
+from elanus.access.identities import Identities
+from elanus.access.topology import Topology
 from elanus.access.translate.params import nested
 from elanus.access.validation import check_vectors
 from elanus.access.validation.searches import vector_field
@@ -22,8 +25,11 @@ from elanus.model.errors import (
     InvalidParameter,
 )
 from elanus.model.nouns import Channel, Collection, Database, IndexDefinition, LoadState, Partition
+from elanus.model.schema import Field
 from elanus.model.timestamps import from_ms
 from elanus.model.types import Metric
+from elanus.roles.identity import IdentityBackup, IdentityCoordinator
+from elanus.storage.catalog import Catalog
 
 # Any below: rows are dicts here, whatever their fields hold.
 Row = dict[str, Any]
@@ -40,6 +46,19 @@ class FakeProxy:
         self._indexes: dict[int, list[IndexDefinition]] = {}
         self._loaded: dict[int, set[str]] = {}
         self._last = 100
+        self._aliases: dict[tuple[str, str], str] = {}
+        catalog = create_autospec(Catalog, instance=True)
+        for method in (catalog.users, catalog.roles, catalog.privilege_groups):
+            method.return_value = []
+        for method in (catalog.user, catalog.role):
+            method.return_value = None
+        coordinator = create_autospec(IdentityCoordinator, instance=True)
+        coordinator.backup.return_value = IdentityBackup(users=(), roles=(), groups=())
+        self.identities = Identities(catalog, coordinator)
+        self.topology = create_autospec(Topology, instance=True)
+        self.topology.replicas.return_value = []
+        self.topology.sealed.return_value = []
+        self.topology.served.return_value = []
         self.last_search: q.Search | None = None
         self.last_query: q.Query | None = None
         self.unhealthy: list[str] = []
@@ -115,6 +134,58 @@ class FakeProxy:
 
     def row_count(self, database: str, name: str, partition: str = "") -> int:
         return len([r for r in self._live(database, name) if not partition or r["p"] == partition])
+
+    # names and properties
+    def create_alias(self, database: str, collection: str, alias: str) -> None:
+        self._aliases[database, alias] = self.collection(database, collection).name
+
+    alter_alias = create_alias
+
+    def drop_alias(self, database: str, alias: str) -> None:
+        self._aliases.pop((database, alias), None)
+
+    def aliased(self, database: str, alias: str) -> Collection:
+        if (database, alias) not in self._aliases:
+            raise InvalidParameter(f"there is no alias {alias!r}")
+        return self.collection(database, self._aliases[database, alias])
+
+    def aliases(self, database: str, collection: str) -> list[str]:
+        return [a for (d, a), name in self._aliases.items() if d == database and collection in ("", name)]
+
+    def rename_collection(self, database: str, name: str, new_database: str, new_name: str) -> None:
+        renamed = msgspec.structs.replace(self.collection(database, name), name=new_name)
+        del self._collections[database, name]
+        self._collections[new_database, new_name] = renamed
+
+    def alter_collection(
+        self, database: str, name: str, properties: dict[str, str], delete_keys: list[str]
+    ) -> None:
+        old = self.collection(database, name)
+        self._collections[database, old.name] = msgspec.structs.replace(old, properties=properties)
+
+    def alter_field(
+        self, database: str, collection: str, field: str, properties: dict[str, str], delete_keys: list[str]
+    ) -> None:
+        self.collection(database, collection).schema.field(field)
+
+    def add_field(self, database: str, collection: str, field: Field) -> None:
+        old = self.collection(database, collection)
+        added = msgspec.structs.replace(field, id=self._id())
+        schema = msgspec.structs.replace(old.schema, fields=(*old.schema.fields, added))
+        self._collections[database, old.name] = msgspec.structs.replace(old, schema=schema)
+
+    def alter_index(
+        self, database: str, collection: str, name: str, properties: dict[str, str], delete_keys: list[str]
+    ) -> None:
+        self.collection(database, collection)
+
+    def truncate_collection(self, database: str, name: str) -> None:
+        self._rows[self.collection(database, name).id].clear()
+
+    def hardware(self) -> q.Hardware:
+        return q.Hardware(
+            ip="", cores=1, cpu_percent=0, memory=1, memory_used=1, disk=1, disk_used=1, started=""
+        )
 
     # partitions
     def create_partition(self, database: str, collection: str, name: str) -> None:

@@ -113,7 +113,7 @@ def test_an_unforeseen_error_is_logged_with_the_request_and_not_told(
 
 
 @pytest.mark.parametrize(
-    "name", ["CreateSnapshot", "CreateAlias", "HybridSearch", "ClientHeartbeat", "Import"]
+    "name", ["CreateSnapshot", "LoadBalance", "HybridSearch", "ClientHeartbeat", "Import"]
 )
 def test_a_call_that_is_not_built_is_unimplemented_by_name(ask: Ask, name: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:

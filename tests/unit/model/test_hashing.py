@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elanus.model.hashing import channel_of
+from elanus.model.hashing import channel_of, partition_of
 
 GOLDEN_INT = [0, 6, 1, 4, 3, 0, 3, 0]
 GOLDEN_TEXT = [4, 1, 4, 6, 4, 5, 5]
+GOLDEN_PARTITIONS_INT = [15, 1, 0, 5, 7, 11]
+GOLDEN_PARTITIONS_TEXT = [15, 5, 3, 6, 6, 8, 10]
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -48,3 +50,34 @@ def test_keys_are_spread_evenly() -> None:
     for keys in (pa.array(range(20_000), pa.int64()), pa.array([f"{i}" for i in range(20_000)])):
         counts = np.bincount(channel_of(keys, 4), minlength=4)
         assert counts.min() > 4_700
+
+
+# Partition keys
+
+
+@given(st.lists(st.text(max_size=12), max_size=30), st.integers(1, 1024))
+def test_texts_are_spread_by_a_polynomial_of_their_bytes(texts: list[str], partitions: int) -> None:
+    def reference(text: str) -> int:
+        summed = sum((b + 1) * 0x100000001B3**i for i, b in enumerate(text.encode()))
+        return splitmix64((summed + 0x9E3779B97F4A7C15) % 2**64) % partitions
+
+    found = partition_of(pa.array(texts, pa.large_string()), partitions)
+    assert found.tolist() == [reference(t) for t in texts]
+
+
+def test_partitions_of_keys_never_change() -> None:
+    numbers = pa.array([0, 1, -1, 42, 2**63 - 1, -(2**63)], pa.int64())
+    texts = pa.array(["", "a", "ab", "red", "Ä", "日本語", "x" * 300], pa.large_string())
+    assert partition_of(numbers, 16).tolist() == GOLDEN_PARTITIONS_INT
+    assert partition_of(texts, 16).tolist() == GOLDEN_PARTITIONS_TEXT
+
+
+def test_a_slice_of_texts_lies_where_the_whole_does() -> None:
+    texts = pa.array([f"tenant-{i}" for i in range(100)], pa.large_string())
+    assert partition_of(texts.slice(30, 20), 16).tolist() == partition_of(texts, 16)[30:50].tolist()
+
+
+def test_a_partition_key_that_is_the_channels_key_fills_every_partition() -> None:
+    keys = pa.array(range(4_000), pa.int64())
+    mine = keys.filter(pa.array(channel_of(keys, 4) == 0))
+    assert np.bincount(partition_of(mine, 16), minlength=16).min() > 30

@@ -73,7 +73,7 @@ def test_what_is_sealed_is_held_no_longer(buffer: ChannelBuffer) -> None:
     apply(buffer, 15, Kind.INSERT, [3])
     assert buffer.unsealed().rows == {7: 3}
     cut = buffer.cut(at(13))
-    buffer.unfinished = Seal(cut=cut, segment=None, deletes=None, edit="e")
+    buffer.unfinished = Seal(cut=cut, segments=(), deletes=None, edit="e")
     buffer.sealed(cut.end)
     held = buffer.unsealed()
     assert (held.floor, held.rows) == (at(13), {7: 1})
