@@ -12,7 +12,6 @@ import pyarrow as pa
 from elanus.access import calls
 from elanus.access import requests as q
 from elanus.access.validation.searches import check_vectors, vector_field
-from elanus.engine.index.parameters import check_search
 from elanus.model.codes import Code
 from elanus.model.errors import (
     CollectionNotLoaded,
@@ -24,6 +23,7 @@ from elanus.model.errors import (
     Unimplemented,
     ViewGone,
 )
+from elanus.model.index_parameters import check_search
 from elanus.model.nouns import Collection, IndexDefinition, LoadIntent, ViewPointer
 from elanus.model.schema import DYNAMIC_FIELD, Field, Schema
 from elanus.model.types import ConsistencyLevel

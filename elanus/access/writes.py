@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from elanus.access import requests as q
 from elanus.access.gate import WriteGate
@@ -68,7 +69,9 @@ class Writer:
         """Every field of the schema in order, then the partition."""
         count = rows.num_rows
         given = dict(zip(rows.schema.names, rows.columns, strict=True))
-        columns = [given[f.key] if f.key in given else self._absent(f, count) for f in schema.fields]
+        columns = [
+            _filled(given[f.key], f) if f.key in given else self._absent(f, count) for f in schema.fields
+        ]
         columns.append(pa.repeat(pa.scalar(partition_id, pa.int64()), count))
         return pa.RecordBatch.from_arrays(columns, names=[*(f.key for f in schema.fields), PARTITION])
 
@@ -166,6 +169,14 @@ class Writer:
         batch = pa.RecordBatch.from_arrays([keys], names=[KEY])
         for piece in _pieces(batch, self.limits.record_bytes):
             records.setdefault(channel.log, []).append(encode(header, piece))
+
+
+def _filled(column: pa.Array, field: Field) -> pa.Array:
+    """Null stands for the default where there is one."""
+    if not column.null_count:
+        return column
+    default = _EMPTY_DYNAMIC if field.dynamic else field.default
+    return column if default is None else pc.fill_null(column, pa.scalar(default, arrow_type(field)))
 
 
 def _scope(collection: Collection, partition: str) -> int:

@@ -1,0 +1,298 @@
+"""JSON columns in shreds: the frequent paths of a segment's documents as typed columns in one Parquet file.
+
+`<field id>.json.parquet` has a struct column for each path, named by the path as a JSON array: `t` the type of
+the value (the tags of `json_column`), `b`, `i`, `f`, `s` the value where it is a bool, integer, float or
+string, `a` the elements of an array, each such a struct with `x`, the text of an array within. The column
+`rest` holds, of each document, those top-level keys whose values are not all in the columns. So a path that
+has no column is read from `rest`, which is null almost everywhere. The documents themselves, byte by byte as
+they were inserted, stay in rows.parquet.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from elanus.engine.json_column import (
+    ARRAY,
+    BOOL,
+    FLOAT,
+    INT,
+    INT64,
+    STRING,
+    TAGS,
+    Arrays,
+    Bools,
+    Shredded,
+    shred,
+)
+from elanus.engine.json_column import Path as JsonPath
+from elanus.model.errors import CorruptError
+
+FORMAT = 1
+MOST_PATHS = 64
+"""Paths of a field that get a column: the most frequent ones."""
+COUNTED_PATHS = 4096
+"""Distinct paths that are counted; what comes later counts as infrequent."""
+ROWS_AT_ONCE = 16_384
+"""Documents in memory at a time, parsed. The first so many say which paths are frequent."""
+REST, NULL = "rest", "null"
+FORMAT_KEY = b"elanus.json.format"
+
+_ELEMENT = pa.struct(
+    [
+        ("t", pa.uint8()),
+        ("b", pa.bool_()),
+        ("i", pa.int64()),
+        ("f", pa.float64()),
+        ("s", pa.large_string()),
+        ("x", pa.large_binary()),
+    ]
+)
+_VALUE = pa.struct([*_ELEMENT][:5] + [pa.field("a", pa.large_list(_ELEMENT))])
+
+# Any: a JSON value may be anything.
+Document = Any
+
+
+# Writing -------------------------------------------------------------------------------------------------
+
+
+def write_json(column: pa.ChunkedArray, path: Path, most_paths: int = MOST_PATHS) -> bool:
+    """Shreds of a column of UTF-8 JSON, in its order; False, and no file, where a document is nested too deep
+    to be walked: then documents are parsed. Raises CorruptError."""
+    try:
+        _write(column, path, most_paths)
+    except RecursionError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _write(column: pa.ChunkedArray, path: Path, most_paths: int) -> None:
+    pieces = _documents(column)
+    first = next(pieces, ([], np.empty(0, np.bool_)))
+    paths = _frequent(first[0], most_paths)
+    schema = pa.schema(
+        [
+            *(pa.field(_name(p), _VALUE) for p in paths),
+            pa.field(REST, pa.large_binary()),
+            pa.field(NULL, pa.bool_()),
+        ],
+        metadata={FORMAT_KEY: str(FORMAT).encode()},
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+        for documents, null in _again(first, pieces):
+            writer.write_batch(_shreds(documents, null, paths, schema))
+
+
+def _again(
+    first: tuple[list[Document], Bools], rest: Iterator[tuple[list[Document], Bools]]
+) -> Iterator[tuple[list[Document], Bools]]:
+    if first[0]:
+        yield first
+    yield from rest
+
+
+def _documents(column: pa.ChunkedArray) -> Iterator[tuple[list[Document], Bools]]:
+    decode = msgspec.json.Decoder().decode
+    for start in range(0, len(column), ROWS_AT_ONCE):
+        texts = column.slice(start, ROWS_AT_ONCE).to_pylist()
+        try:
+            documents = [None if text is None else decode(text) for text in texts]
+        except msgspec.DecodeError as error:
+            raise CorruptError(f"a JSON column cannot be read near row {start}: {error}") from error
+        yield documents, np.array([text is None for text in texts], np.bool_)
+
+
+def _frequent(documents: list[Document], most: int) -> list[JsonPath]:
+    """Paths of object keys, a parent before its children, the most frequent first; the whole document too."""
+    counts: Counter[JsonPath] = Counter()
+    for document in documents:
+        for path, _ in _walk(document, ()):
+            if path in counts or len(counts) < COUNTED_PATHS:
+                counts[path] += 1
+    ordered = sorted(counts, key=lambda p: (-counts[p], len(p)))
+    return [p for p in ordered if _printable(p)][:most]
+
+
+def _walk(value: Document, path: JsonPath) -> Iterator[tuple[JsonPath, Document]]:
+    yield path, value
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _walk(child, (*path, key))
+
+
+def _shreds(
+    documents: list[Document], null: Bools, paths: list[JsonPath], schema: pa.Schema
+) -> pa.RecordBatch:
+    found: dict[JsonPath, tuple[list[int], list[Document]]] = {p: ([], []) for p in paths}
+    rest: list[bytes | None] = [None] * len(documents)
+    for row, document in enumerate(documents):
+        missed: set[str] = set()
+        for path, value in _walk(document, ()):
+            at = found.get(path)
+            if at is not None:
+                at[0].append(row)
+                at[1].append(value)
+            elif path:
+                assert isinstance(path[0], str)
+                missed.add(path[0])
+        if missed:
+            rest[row] = msgspec.json.encode({key: document[key] for key in missed})
+    columns = [_column(len(documents), *found[p], _VALUE) for p in paths]
+    columns += [pa.array(rest, pa.large_binary()), pa.array(null)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _column(rows: int, at: list[int], values: list[Document], type: pa.DataType) -> pa.StructArray:
+    """A value in each row of `at`, absent elsewhere."""
+    tags = np.zeros(rows, np.uint8)
+    kinds = [_kind(value) for value in values]
+    tags[at] = kinds
+
+    def chosen(kind: int) -> tuple[list[int], list[Document]]:
+        pairs = [(row, v) for row, v, k in zip(at, values, kinds, strict=True) if k == kind]
+        return [row for row, _ in pairs], [v for _, v in pairs]
+
+    children = [
+        pa.array(tags),
+        _sparse(rows, *chosen(BOOL), pa.bool_()),
+        _sparse(rows, *chosen(INT), pa.int64()),
+        _sparse(rows, *chosen(FLOAT), pa.float64()),
+        _sparse(rows, *chosen(STRING), pa.large_string()),
+    ]
+    arrays = chosen(ARRAY)
+    if type.equals(_VALUE):
+        children.append(_lists(rows, *arrays))
+    else:
+        children.append(_sparse(rows, arrays[0], list(map(msgspec.json.encode, arrays[1])), pa.large_binary()))
+    return pa.StructArray.from_arrays(children, fields=list(type))
+
+
+def _kind(value: Document) -> int:
+    kind = TAGS[type(value)]
+    return FLOAT if kind == INT and value not in INT64 else kind
+
+
+def _sparse(rows: int, at: list[int], values: list[Document], type: pa.DataType) -> pa.Array:
+    if not at:
+        return pa.nulls(rows, type)
+    if pa.types.is_float64(type):
+        values = [_nearest(v) for v in values]
+    return _spread(pa.array(values, type), rows, at)
+
+
+def _spread(values: pa.Array, rows: int, at: list[int]) -> pa.Array:
+    places = np.full(rows, -1, np.int64)
+    places[at] = np.arange(len(at))
+    return values.take(pa.array(places, mask=places < 0))
+
+
+def _lists(rows: int, at: list[int], lists: list[list[Document]]) -> pa.Array:
+    items = [item for one in lists for item in one]
+    lengths = np.zeros(rows, np.int64)
+    lengths[at] = [len(one) for one in lists]
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    return pa.LargeListArray.from_arrays(
+        pa.array(offsets), _column(len(items), list(range(len(items))), items, _ELEMENT)
+    )
+
+
+def _nearest(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _name(path: JsonPath) -> str:
+    return msgspec.json.encode(path).decode()
+
+
+def _printable(path: JsonPath) -> bool:
+    """Whether the path can name a column: a key may hold half of a surrogate pair."""
+    try:
+        _name(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# Reading -------------------------------------------------------------------------------------------------
+
+
+class JsonFile:
+    """An open file of shreds."""
+
+    def __init__(self, file: pq.ParquetFile, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._names = frozenset(file.schema_arrow.names)
+
+    def at(self, path: JsonPath) -> Shredded | None:
+        """The values at `path`, one a row; None where the documents have to be asked: what is below the
+        elements of an array has no column. Raises CorruptError."""
+        keys = next((i for i, key in enumerate(path) if isinstance(key, int)), len(path))
+        if len(path) > keys + 1:
+            return None
+        if _name(path[:keys]) not in self._names:
+            found = replace(shred(self._read(REST), path[:keys]), known=self._known())
+        else:
+            found = _of_struct(self._read(_name(path[:keys])), self._known())
+        return found if keys == len(path) else found.element(_position(path[keys]))
+
+    def _known(self) -> Bools | None:
+        null = self._read(NULL).to_numpy(zero_copy_only=False)
+        return ~null if null.any() else None
+
+    def _read(self, name: str) -> Any:
+        """The column in one piece."""
+        try:
+            column = self._file.read(columns=[name], use_threads=False).column(0)
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptError(f"column {name} of segment file {self._path}: {error}") from error
+        return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _position(key: str | int) -> int:
+    assert isinstance(key, int)
+    return key
+
+
+def _of_struct(column: pa.StructArray, known: Bools | None) -> Shredded:
+    tags = _numbers(column.field("t"), 0).astype(np.uint8, copy=False)
+    ints = _numbers(column.field("i"), 0)
+    floats = _numbers(column.field("f"), 0.0)
+    whole = tags == INT
+    if whole.any():
+        floats = np.where(whole, ints.astype(np.float64), floats)
+    arrays = None
+    rows = np.flatnonzero(tags == ARRAY)
+    names = {field.name for field in column.type}
+    if len(rows) and "a" in names:
+        lists = column.field("a")
+        offsets = lists.offsets.to_numpy()
+        arrays = Arrays(
+            rows, offsets[rows], offsets[rows + 1] - offsets[rows], _of_struct(lists.values, None)
+        )
+    elif len(rows):
+        within = shred(column.field("x").take(pa.array(rows)), ())
+        assert within.arrays is not None
+        arrays = Arrays(rows, within.arrays.begins, within.arrays.lengths, within.arrays.elements)
+    bools = _numbers(column.field("b"), False)
+    return Shredded(tags, known, bools, ints, floats, column.field("s"), arrays)
+
+
+def _numbers(column: pa.Array, absent: Any) -> npt.NDArray[Any]:
+    if column.null_count:
+        column = column.fill_null(absent)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
+
