@@ -157,9 +157,7 @@ class Proxy:
         wanted = dynamic or schema.field(field)
         asked = index_of(wanted, {JSON_PATH: field, **params} if dynamic else params, schema)
         metric = "" if asked.metric is None else str(asked.metric)
-        self._index.create_index(
-            found.id, wanted.id, name or field, asked.type, metric, asked.params, params
-        )
+        self._index.create_index(found.id, wanted.id, name or field, asked.type, metric, asked.params, params)
         self._index.progress(found.id, self._limits.index_seconds)
 
     def indexes(self, database: str, collection: str, field: str = "", name: str = "") -> list[q.IndexState]:

@@ -30,6 +30,7 @@ from elanus.storage.sequence import Sequence
 
 log = logging.getLogger(__name__)
 
+
 class IndexPolicy(msgspec.Struct, frozen=True, kw_only=True):
     min_rows: int
     """Segments with fewer rows are searched without an index (and count as indexed)."""

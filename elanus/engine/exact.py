@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elanus.engine import exact_binary
-from elanus.engine.index.vector_index import in_range, top_k
+from elanus.engine.index.vector_index import Queries, in_range, top_k
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader, squared_lengths
 from elanus.engine.visibility import Mask
@@ -48,7 +48,7 @@ Costs = npt.NDArray[Any]
 def exact_search(
     reader: Reader,
     field_id: int,
-    queries: Matrix,
+    queries: Queries,
     k: int,
     metric: Metric,
     mask: Mask | None,

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from elanus.engine import filter_array, filter_column, filter_json
+from elanus.engine.filter_bounds import Bounds, possible
 from elanus.engine.filter_column import known
 from elanus.engine.filter_pattern import like, search
-from elanus.engine.filter_bounds import Bounds, possible
 from elanus.engine.filter_truth import (
     Bools,
     Truth,

@@ -109,9 +109,7 @@ def _compared(op: str, low: Any, high: Any, column: Column, constant: Constant) 
     return first or last, not (first and last)
 
 
-def _both(
-    ends: tuple[tuple[str, Constant], ...], low: Any, high: Any, column: Column
-) -> tuple[bool, bool]:
+def _both(ends: tuple[tuple[str, Constant], ...], low: Any, high: Any, column: Column) -> tuple[bool, bool]:
     parts = [_compared(op, low, high, column, constant) for op, constant in ends]
     return all(true for true, _ in parts), any(false for _, false in parts)
 

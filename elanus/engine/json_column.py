@@ -128,7 +128,9 @@ def concatenated(parts: Sequence[Shredded]) -> Shredded:
         return _of_values([])
     known = None
     if any(p.known is not None for p in parts):
-        known = np.concatenate([np.ones(len(p.tags), np.bool_) if p.known is None else p.known for p in parts])
+        known = np.concatenate(
+            [np.ones(len(p.tags), np.bool_) if p.known is None else p.known for p in parts]
+        )
     return Shredded(
         np.concatenate([p.tags for p in parts]),
         known,

@@ -1,4 +1,4 @@
-"""JSON columns in shreds: the frequent paths of a segment's documents as typed columns in one Parquet file.
+"""JSON columns in shreds: frequent paths of a segment's documents as typed columns of a Parquet file.
 
 `<field id>.json.parquet` has a struct column for each path, named by the path as a JSON array: `t` the type of
 the value (the tags of `json_column`), `b`, `i`, `f`, `s` the value where it is a bool, integer, float or
@@ -56,10 +56,12 @@ _ELEMENT = pa.struct(
         ("x", pa.large_binary()),
     ]
 )
-_VALUE = pa.struct([*_ELEMENT][:5] + [pa.field("a", pa.large_list(_ELEMENT))])
+_VALUE = pa.struct([*list(_ELEMENT)[:5], pa.field("a", pa.large_list(_ELEMENT))])
 
 # Any: a JSON value may be anything.
 Document = Any
+Piece = tuple[list[Document], Bools]
+_NO_PIECE: Piece = ([], np.empty(0, np.bool_))
 
 
 # Writing -------------------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ def write_json(column: pa.ChunkedArray, path: Path, most_paths: int = MOST_PATHS
 
 def _write(column: pa.ChunkedArray, path: Path, most_paths: int) -> None:
     pieces = _documents(column)
-    first = next(pieces, ([], np.empty(0, np.bool_)))
+    first = next(pieces, _NO_PIECE)
     paths = _frequent(first[0], most_paths)
     schema = pa.schema(
         [
@@ -93,15 +95,13 @@ def _write(column: pa.ChunkedArray, path: Path, most_paths: int) -> None:
             writer.write_batch(_shreds(documents, null, paths, schema))
 
 
-def _again(
-    first: tuple[list[Document], Bools], rest: Iterator[tuple[list[Document], Bools]]
-) -> Iterator[tuple[list[Document], Bools]]:
+def _again(first: Piece, rest: Iterator[Piece]) -> Iterator[Piece]:
     if first[0]:
         yield first
     yield from rest
 
 
-def _documents(column: pa.ChunkedArray) -> Iterator[tuple[list[Document], Bools]]:
+def _documents(column: pa.ChunkedArray) -> Iterator[Piece]:
     decode = msgspec.json.Decoder().decode
     for start in range(0, len(column), ROWS_AT_ONCE):
         texts = column.slice(start, ROWS_AT_ONCE).to_pylist()
@@ -173,7 +173,9 @@ def _column(rows: int, at: list[int], values: list[Document], type: pa.DataType)
     if type.equals(_VALUE):
         children.append(_lists(rows, *arrays))
     else:
-        children.append(_sparse(rows, arrays[0], list(map(msgspec.json.encode, arrays[1])), pa.large_binary()))
+        children.append(
+            _sparse(rows, arrays[0], list(map(msgspec.json.encode, arrays[1])), pa.large_binary())
+        )
     return pa.StructArray.from_arrays(children, fields=list(type))
 
 
@@ -295,4 +297,3 @@ def _numbers(column: pa.Array, absent: Any) -> npt.NDArray[Any]:
     if column.null_count:
         column = column.fill_null(absent)
     return np.asarray(column.to_numpy(zero_copy_only=False))
-

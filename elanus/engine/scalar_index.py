@@ -15,10 +15,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from elanus.engine.filter_pattern import like, prefix_of, search
-from elanus.engine.filter_truth import Bools, Truth, constant
+from elanus.engine.filter_truth import Bools, Truth, constant, truth
 from elanus.engine.index import array_file
 from elanus.engine.scalar_values import JsonFacts, SortedValues, occurrences
-from elanus.expr.plan import Column, Compare, Constant, Contains, In, IsNull, Json, Kind, Like, Predicate, Range
+from elanus.expr.plan import (
+    Column,
+    Compare,
+    Constant,
+    Contains,
+    In,
+    IsNull,
+    Json,
+    Kind,
+    Like,
+    Predicate,
+    Range,
+)
 from elanus.expr.plan import Regex as RegexMatch
 from elanus.expr.plan import Values as Listed
 from elanus.model.errors import CorruptError
@@ -96,8 +108,7 @@ class ScalarIndex:
             found = self._slots(*self.values.bounds("==", value.value))
             if found is None:
                 return None
-            known = self._nulls is None
-            return Truth(~found, None) if known else Truth(~found & self._known_rows(), self._known_rows())
+            return self._known(~found)
         return self._known(self._slots(*self.values.bounds(op, value.value)))
 
     def _range(
@@ -151,8 +162,12 @@ class ScalarIndex:
         """The values to look for; None where the index cannot tell them apart."""
         if wanted.lists:
             return None
-        kinds = ((Kind.BOOL, wanted.bools), (Kind.INT, wanted.ints), (Kind.FLOAT, wanted.floats))
-        kinds = (*kinds, (Kind.STRING, wanted.strings))
+        kinds: list[tuple[Kind, tuple[Any, ...]]] = [
+            (Kind.BOOL, wanted.bools),
+            (Kind.INT, wanted.ints),
+            (Kind.FLOAT, wanted.floats),
+            (Kind.STRING, wanted.strings),
+        ]
         if self._json is not None:
             for kind, values in kinds:
                 precise = self._json.precise_elements if self._nested else self._json.answers
@@ -191,7 +206,7 @@ class ScalarIndex:
     def _known(self, found: Bools | None) -> Truth | None:
         if found is None:
             return None
-        return Truth(found, None if self._nulls is None else self._known_rows())
+        return truth(found, None if self._nulls is None else self._known_rows())
 
     def _known_rows(self) -> Bools:
         return self._known_mask

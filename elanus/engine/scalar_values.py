@@ -36,11 +36,11 @@ class SortedValues:
         return len(self._values)
 
     @property
-    def strings(self) -> pa.Array:
-        """large_string."""
+    def strings(self) -> Any:  # pyarrow is untyped
+        """large_string array."""
         return self._values
 
-    def bounds(self, op: str, value: bool | int | float | str) -> tuple[int, int]:
+    def bounds(self, op: str, value: Any) -> tuple[int, int]:
         """First and last (exclusive) place of the values that compare so; `op` is not `!=`."""
         if self.text != isinstance(value, str):
             return 0, 0
@@ -84,7 +84,7 @@ class SortedValues:
     def arrays(self) -> dict[str, Numbers]:
         if not self.text:
             return {"values": self._values}
-        strings = self._values
+        strings = self.strings
         _, offsets, data = strings.buffers()
         places = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
         text = np.frombuffer(data, np.uint8)[places[0] : places[-1]] if len(strings) else _NO_TEXT
@@ -172,9 +172,7 @@ class Occurrences:
         return SortedValues(encoded.dictionary.take(pa.array(order))), place[codes]
 
 
-def occurrences(
-    column: pa.Array, field: Field, path: tuple[str | int, ...] | None, cast: str
-) -> Occurrences:
+def occurrences(column: pa.Array, field: Field, path: tuple[str | int, ...] | None, cast: str) -> Occurrences:
     """Every value of a column that is not null: of its elements where it is an ARRAY, at `path` where JSON."""
     if path is not None:
         return _json(shred(column, path), path, cast)

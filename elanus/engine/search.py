@@ -65,7 +65,9 @@ def search(
     threads: int = 1,
     scratch_bytes: int = SCRATCH_BYTES,
 ) -> Hits:
-    """The k rows nearest to each of (nq, dim) float32 queries (uint8 for binary vectors); of equal keys the best score.
+    """The k rows nearest to each of (nq, dim) queries; of equal keys the best score.
+
+    Queries are float32, or (nq, dim / 8) uint8 for binary vectors.
 
     `params` as `index.check_search` returned them for the field's index type; with `radius`, a range search.
     Equal scores are ordered by key.

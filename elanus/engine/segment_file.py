@@ -3,7 +3,8 @@
 Below a segment's prefix: `rows.parquet` (zstd: scalar fields by id, `p`, `ts`, and `dts` in a compacted
 one), `<field id>.arrow` for each dense vector field (an uncompressed Arrow IPC file with one record batch,
 values at a multiple of 64 bytes, to be memory-mapped as a matrix), `<field id>.json.parquet` for each JSON
-field (see `json_file`) and `stats.json`, which lists the others with length and CRC32C. Rows are sorted by (partition, ts). Every file carries the format version.
+field (see `json_file`) and `stats.json`, which lists the others with length and CRC32C. Rows are sorted by
+(partition, ts). Every file carries the format version.
 """
 
 from collections.abc import Callable, Mapping
@@ -256,9 +257,7 @@ class SegmentFile:
             for field in filter(has_own_file, schema.fields)
             if vector_file(field) in paths
         }
-        shreds = {
-            field.key: paths[json_file(field)] for field in schema.fields if json_file(field) in paths
-        }
+        shreds = {field.key: paths[json_file(field)] for field in schema.fields if json_file(field) in paths}
         return cls(stats, rows, paths[ROWS_FILE], vectors, shreds)
 
     def json(self, field: Field, path: JsonPath) -> Shredded | None:
@@ -370,9 +369,7 @@ def _map_vectors(path: Path, field: Field, rows: int) -> pa.Array:
     return column
 
 
-def _check_version(
-    metadata: Mapping[bytes, bytes] | None, path: Path, key: bytes = _FORMAT_KEY
-) -> None:
+def _check_version(metadata: Mapping[bytes, bytes] | None, path: Path, key: bytes = _FORMAT_KEY) -> None:
     text = (metadata or {}).get(key, b"")
     if not text.isdigit() or int(text) < 1:
         raise CorruptError(f"{path} is not a segment file: it has no format version")

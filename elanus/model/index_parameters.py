@@ -84,9 +84,7 @@ _SCALAR_CASTS = frozenset({"BOOL", "DOUBLE", "VARCHAR"})
 _ARRAY_CASTS = frozenset({"ARRAY_BOOL", "ARRAY_DOUBLE", "ARRAY_VARCHAR"})
 
 SCALAR_FAMILIES = {
-    "INVERTED": ScalarFamily(
-        _NUMBERS | _TEXT | _NESTED | {DataType.BOOL}, _SCALAR_CASTS | _ARRAY_CASTS
-    ),
+    "INVERTED": ScalarFamily(_NUMBERS | _TEXT | _NESTED | {DataType.BOOL}, _SCALAR_CASTS | _ARRAY_CASTS),
     "STL_SORT": ScalarFamily(_NUMBERS | _TEXT | {DataType.JSON}, frozenset({"DOUBLE", "VARCHAR"})),
     "Trie": ScalarFamily(_TEXT),
     "BITMAP": ScalarFamily(
@@ -98,7 +96,13 @@ HYBRID = "HYBRID"
 """AUTOINDEX of a scalar field: each segment gets the type that suits its values."""
 BITMAP_LIMIT = IntParameter("bitmap_cardinality_limit", 1, 1000, 100)
 JSON_PATH, JSON_CAST = "json_path", "json_cast_type"
-_SCALAR_NAMES = {"TRIE": "Trie", "marisa-trie": "Trie", "Asceneding": "STL_SORT", "": HYBRID, AUTOINDEX: HYBRID}
+_SCALAR_NAMES = {
+    "TRIE": "Trie",
+    "marisa-trie": "Trie",
+    "Asceneding": "STL_SORT",
+    "": HYBRID,
+    AUTOINDEX: HYBRID,
+}
 
 
 def resolve(type: str, field: Field) -> str:
@@ -209,7 +213,9 @@ def _cast(name: str, family: ScalarFamily, params: Mapping[str, Any], field: Fie
 def check_search(
     type: str, params: Mapping[str, Any], k: int, metric: Metric | None = None
 ) -> dict[str, Any]:
-    """Typed search parameters of a resolved type with defaults, `radius` and `range_filter` (floats) where they are given.
+    """Typed search parameters of a resolved type with defaults.
+
+    `radius` and `range_filter` (floats) are there where they are given.
 
     With a `metric`, checks that the range is not empty: range_filter < radius for distances, the other way
     round for IP and COSINE. Parameters of other index types are left out. Raises InvalidParameter.

@@ -145,9 +145,7 @@ def _check_vector(field: Field, limits: Limits) -> None:
     binary = field.type is DataType.BINARY_VECTOR
     least, most = (_BITS, _BITS * limits.dimension) if binary else (_MIN_DIMENSION, limits.dimension)
     if not least <= field.dim <= most:
-        raise InvalidParameter(
-            f"dim of field {field.name!r} is {field.dim}; it must be in [{least}, {most}]"
-        )
+        raise InvalidParameter(f"dim of field {field.name!r} is {field.dim}; it must be in [{least}, {most}]")
     if binary and field.dim % _BITS:
         raise InvalidParameter(
             f"dim of field {field.name!r} is {field.dim}; a binary vector's must be a multiple of {_BITS}"

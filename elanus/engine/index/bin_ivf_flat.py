@@ -43,7 +43,12 @@ class BinIvfFlatIndex:
         self._codes = codes
 
     def save(self, path: Path) -> None:
-        arrays = {"centroids": self._centroids, "starts": self._starts, "rows": self._rows, "codes": self._codes}
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "centroids": self._centroids,
+            "starts": self._starts,
+            "rows": self._rows,
+            "codes": self._codes,
+        }
         array_file.save(path, arrays, {"type": self.type})
 
     def search(

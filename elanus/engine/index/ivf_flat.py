@@ -61,9 +61,7 @@ def coarse(dim: int, metric: Metric) -> Any:
     return faiss.IndexFlat(dim, faiss_metric(metric))
 
 
-def filled(
-    index: Any, vectors: npt.NDArray[np.float32], metric: Metric, trained: int, threads: int
-) -> Any:
+def filled(index: Any, vectors: npt.NDArray[np.float32], metric: Metric, trained: int, threads: int) -> Any:
     """A faiss IVF index, trained for `trained` centroids and with all the vectors."""
     faiss.omp_set_num_threads(threads)
     index.cp.spherical = metric is Metric.COSINE

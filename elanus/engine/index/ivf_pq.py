@@ -15,7 +15,9 @@ class IvfPqIndex(IvfFlatIndex):
     type = "IVF_PQ"
 
 
-def build(vectors: npt.NDArray[np.float32], metric: Metric, params: dict[str, Any], threads: int) -> IvfPqIndex:
+def build(
+    vectors: npt.NDArray[np.float32], metric: Metric, params: dict[str, Any], threads: int
+) -> IvfPqIndex:
     """`params`: nlist, m, nbits; fewer bits where there are too few vectors to train so many centroids."""
     rows, dim = vectors.shape
     lists = list_count(rows, params["nlist"])
