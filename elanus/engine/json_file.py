@@ -1,7 +1,7 @@
 """JSON columns in shreds: frequent paths of a segment's documents as typed columns of a Parquet file.
 
-`<field id>.json.parquet` has a struct column for each path, named by the path as a JSON array: `t` the type of
-the value (the tags of `json_column`), `b`, `i`, `f`, `s` the value where it is a bool, integer, float or
+`<field id>.json.parquet` has a struct column for each path, named by the path as a JSON array: `t` its type
+(the tags of `json_column`), `b`, `i`, `f`, `s` the value where it is a bool, integer, float or
 string, `a` the elements of an array, each such a struct with `x`, the text of an array within. The column
 `rest` holds, of each document, those top-level keys whose values are not all in the columns. So a path that
 has no column is read from `rest`, which is null almost everywhere. The documents themselves, byte by byte as

@@ -173,7 +173,7 @@ class Occurrences:
 
 
 def occurrences(column: pa.Array, field: Field, path: tuple[str | int, ...] | None, cast: str) -> Occurrences:
-    """Every value of a column that is not null: of its elements where it is an ARRAY, at `path` where JSON."""
+    """Every value that is not null: of the elements of an ARRAY, at `path` of a JSON column."""
     if path is not None:
         return _json(shred(column, path), path, cast)
     if field.type is DataType.ARRAY:

@@ -83,9 +83,8 @@ def scores_of(query: np.ndarray, vectors: np.ndarray, metric: Metric) -> np.ndar
     if metric is Metric.IP:
         return np.asarray(dots, np.float32)
     lengths: np.ndarray = np.sqrt((q * q).sum()) * np.sqrt((x * x).sum(axis=1))
-    return np.clip(np.divide(dots, lengths, where=lengths > 0, out=np.zeros(len(x))), -1, 1).astype(
-        np.float32
-    )
+    cosines: np.ndarray = np.divide(dots, lengths, where=lengths > 0, out=np.zeros(len(x)))
+    return np.asarray(np.clip(cosines, -1, 1), np.float32)
 
 
 @dataclass

@@ -24,7 +24,7 @@ STRINGS = st.text(max_size=20) | st.integers(0, 5).map(str) | st.just("x" * (LON
     probe=st.lists(STRINGS, max_size=10) | st.lists(st.integers(-3, 20), max_size=10),
     cut=st.integers(0, 5),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_row_of_every_key_is_found(keys: list[object], probe: list[object], cut: int) -> None:
     if not keys or not probe or type(keys[0]) is not type(probe[0]):
         return
@@ -37,7 +37,7 @@ def test_every_row_of_every_key_is_found(keys: list[object], probe: list[object]
 
 
 @given(strings=st.lists(st.text(max_size=40) | st.text(alphabet="a\0", max_size=20), unique=True, min_size=1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_hash_depends_on_the_string_alone(strings: list[str]) -> None:
     together = hashes(pa.array(strings, pa.large_string()))
     alone = [int(hashes(pa.array([s], pa.large_string()))[0]) for s in strings]
@@ -100,7 +100,7 @@ def test_a_damaged_or_newer_delete_file_is_refused_by_name(
     reads=st.lists(st.tuples(st.integers(0, 31), st.integers(0, 20), st.integers(0, 20)), max_size=20),
     ordered=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_mask_hides_what_was_deleted_by_then_and_never_changes(
     events: list[tuple[int, int]], batch: int, reads: list[tuple[int, int, int]], ordered: bool
 ) -> None:

@@ -201,5 +201,5 @@ def _concatenated(tables: list[pa.Table]) -> pa.Table:
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -158,7 +158,7 @@ def test_a_file_of_another_length_is_refused_by_name(
     flip=st.integers(1, 255),
     which=st.sampled_from(["rows.parquet", f"{VECTOR}.arrow"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_flipped_byte_never_passes_verification(
     place: float, flip: int, which: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
