@@ -119,7 +119,7 @@ def test_every_source_gives_the_rows_that_the_rules_say(
     # Every answer comes from the index, however dear.
     with (
         tempfile.TemporaryDirectory() as name,
-        patch.multiple(scalar_index, LISTED_SHARE=2.0, MATCHED_SHARE=2.0),
+        patch.multiple(scalar_index, LISTED_SHARE=2.0, MEMBERS_SHARE=9.0, MATCHED_SHARE=2.0),
     ):
         folder = Path(name)
         bare = sealed(rows, folder)
