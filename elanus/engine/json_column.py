@@ -74,7 +74,7 @@ class Shredded:
         ends = np.cumsum(arrays.lengths)
         places = np.arange(int(ends[-1]) if len(ends) else 0)
         places += np.repeat(arrays.begins - (ends - arrays.lengths), arrays.lengths)
-        return np.repeat(arrays.rows, arrays.lengths), _placed(
+        return np.repeat(arrays.rows, arrays.lengths), placed(
             arrays.elements, len(places), np.arange(len(places)), places, None
         )
 
@@ -82,10 +82,10 @@ class Shredded:
         """The element at `index` of each array, ABSENT where there is none."""
         arrays = self.arrays
         if arrays is None:
-            return _placed(_of_values([]), len(self.tags), _NO_ROWS, _NO_ROWS, self.known)
+            return placed(_of_values([]), len(self.tags), _NO_ROWS, _NO_ROWS, self.known)
         long = arrays.lengths > index
         rows, places = arrays.rows[long], arrays.begins[long] + index
-        return _placed(arrays.elements, len(self.tags), rows, places, self.known)
+        return placed(arrays.elements, len(self.tags), rows, places, self.known)
 
     def slice(self, start: int, stop: int) -> "Shredded":
         """Rows [start, stop); no copy but of where the arrays are."""
@@ -242,7 +242,7 @@ def _of_values(values: list[Any], known: Bools | None = None) -> Shredded:
 _NO_ROWS = np.empty(0, np.int64)
 
 
-def _placed(source: Shredded, rows: int, at: Rows, places: Rows, known: Bools | None) -> Shredded:
+def placed(source: Shredded, rows: int, at: Rows, places: Rows, known: Bools | None) -> Shredded:
     """`rows` rows, ABSENT but for rows `at`, which are `source`'s `places`."""
     tags, bools = np.zeros(rows, np.uint8), np.zeros(rows, np.bool_)
     ints, floats = np.zeros(rows, np.int64), np.zeros(rows, np.float64)

@@ -10,7 +10,7 @@ they were inserted, stay in rows.parquet.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from elanus.engine.json_column import (
     Arrays,
     Bools,
     Shredded,
+    placed,
     shred,
 )
 from elanus.engine.json_column import Path as JsonPath
@@ -39,8 +40,8 @@ from elanus.model.errors import CorruptError
 FORMAT = 1
 MOST_PATHS = 64
 """Paths of a field that get a column: the most frequent ones."""
-COUNTED_PATHS = 4096
-"""Distinct paths that are counted; what comes later counts as infrequent."""
+DEEPEST = 16
+"""Keys of a path that may have a column."""
 ROWS_AT_ONCE = 16_384
 """Documents in memory at a time, parsed. The first so many say which paths are frequent."""
 REST, NULL = "rest", "null"
@@ -114,53 +115,75 @@ def _documents(column: pa.ChunkedArray) -> Iterator[Piece]:
 
 def _frequent(documents: list[Document], most: int) -> list[JsonPath]:
     """Paths of object keys, a parent before its children, the most frequent first; the whole document too."""
-    counts: Counter[JsonPath] = Counter()
-    for document in documents:
-        for path, _ in _walk(document, ()):
-            if path in counts or len(counts) < COUNTED_PATHS:
-                counts[path] += 1
-    ordered = sorted(counts, key=lambda p: (-counts[p], len(p)))
-    return [p for p in ordered if _printable(p)][:most]
+    counts: dict[JsonPath, int] = {}
 
+    def visit(path: JsonPath, values: list[Document]) -> None:
+        counts[path] = len(values)
+        objects = [v for v in values if type(v) is dict]
+        if objects and len(path) < DEEPEST:
+            # A key that so many others of the same object beat cannot be among the most frequent paths.
+            for key, _ in Counter(chain.from_iterable(objects)).most_common(most):
+                if _printable(key):
+                    visit((*path, key), [v[key] for v in objects if key in v])
 
-def _walk(value: Document, path: JsonPath) -> Iterator[tuple[JsonPath, Document]]:
-    yield path, value
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from _walk(child, (*path, key))
+    visit((), documents)
+    return sorted(counts, key=lambda p: (-counts[p], len(p)))[:most]
 
 
 def _shreds(
     documents: list[Document], null: Bools, paths: list[JsonPath], schema: pa.Schema
 ) -> pa.RecordBatch:
-    found: dict[JsonPath, tuple[list[int], list[Document]]] = {p: ([], []) for p in paths}
+    found: dict[JsonPath, tuple[list[int], list[Document]]] = {}
+    missed: dict[int, set[str]] = {}
+    children: dict[JsonPath, set[str | int]] = {p: set() for p in paths}
+    for path in paths:
+        if path:
+            children[path[:-1]].add(path[-1])
+
+    def visit(path: JsonPath, rows: list[int], values: list[Document]) -> None:
+        found[path] = rows, values
+        objects = [v for v in values if type(v) is dict]
+        if not objects:
+            return
+        if len(objects) < len(values):
+            rows = [row for row, v in zip(rows, values, strict=True) if type(v) is dict]
+        keys = set(chain.from_iterable(objects))
+        for key in keys & children[path]:
+            held = [v[key] for v in objects if key in v]
+            at = rows
+            if len(held) < len(rows):
+                at = [row for row, v in zip(rows, objects, strict=True) if key in v]
+            visit((*path, key), at, held)
+        others = keys - children[path]
+        if others:
+            for row, v in zip(rows, objects, strict=True):
+                if not others.isdisjoint(v):
+                    missed.setdefault(row, set()).update(path[:1] or others.intersection(v))
+
+    visit((), list(range(len(documents))), documents)
     rest: list[bytes | None] = [None] * len(documents)
-    for row, document in enumerate(documents):
-        missed: set[str] = set()
-        for path, value in _walk(document, ()):
-            at = found.get(path)
-            if at is not None:
-                at[0].append(row)
-                at[1].append(value)
-            elif path:
-                assert isinstance(path[0], str)
-                missed.add(path[0])
-        if missed:
-            rest[row] = msgspec.json.encode({key: document[key] for key in missed})
-    columns = [_column(len(documents), *found[p], _VALUE) for p in paths]
+    for row, some in missed.items():
+        rest[row] = msgspec.json.encode({key: documents[row][key] for key in some})
+    columns = [_column(len(documents), *found.get(p, ([], [])), _VALUE) for p in paths]
     columns += [pa.array(rest, pa.large_binary()), pa.array(null)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _column(rows: int, at: list[int], values: list[Document], type: pa.DataType) -> pa.StructArray:
     """A value in each row of `at`, absent elsewhere."""
+    kinds = np.fromiter(map(_kind, values), np.uint8, len(values))
+    there = set(np.unique(kinds).tolist())
     tags = np.zeros(rows, np.uint8)
-    kinds = [_kind(value) for value in values]
-    tags[at] = kinds
+    places = np.asarray(at, np.int64)
+    tags[places] = kinds
 
-    def chosen(kind: int) -> tuple[list[int], list[Document]]:
-        pairs = [(row, v) for row, v, k in zip(at, values, kinds, strict=True) if k == kind]
-        return [row for row, _ in pairs], [v for _, v in pairs]
+    def chosen(kind: int) -> tuple[npt.NDArray[np.int64], list[Document]]:
+        if kind not in there:
+            return places[:0], []
+        if len(there) == 1:
+            return places, values
+        mine = np.flatnonzero(kinds == kind)
+        return places[mine], [values[i] for i in mine.tolist()]
 
     children = [
         pa.array(tags),
@@ -184,22 +207,21 @@ def _kind(value: Document) -> int:
     return FLOAT if kind == INT and value not in INT64 else kind
 
 
-def _sparse(rows: int, at: list[int], values: list[Document], type: pa.DataType) -> pa.Array:
-    if not at:
+def _sparse(rows: int, at: npt.NDArray[np.int64], values: list[Document], type: pa.DataType) -> pa.Array:
+    if not len(at):
         return pa.nulls(rows, type)
     if pa.types.is_float64(type):
-        values = [_nearest(v) for v in values]
-    return _spread(pa.array(values, type), rows, at)
-
-
-def _spread(values: pa.Array, rows: int, at: list[int]) -> pa.Array:
+        values = [v if isinstance(v, float) else _nearest(v) for v in values]
+    made = pa.array(values, type)
+    if len(at) == rows:
+        return made
     places = np.full(rows, -1, np.int64)
     places[at] = np.arange(len(at))
-    return values.take(pa.array(places, mask=places < 0))
+    return made.take(pa.array(places, mask=places < 0))
 
 
-def _lists(rows: int, at: list[int], lists: list[list[Document]]) -> pa.Array:
-    items = [item for one in lists for item in one]
+def _lists(rows: int, at: npt.NDArray[np.int64], lists: list[list[Document]]) -> pa.Array:
+    items = list(chain.from_iterable(lists))
     lengths = np.zeros(rows, np.int64)
     lengths[at] = [len(one) for one in lists]
     offsets = np.concatenate(([0], np.cumsum(lengths)))
@@ -219,10 +241,10 @@ def _name(path: JsonPath) -> str:
     return msgspec.json.encode(path).decode()
 
 
-def _printable(path: JsonPath) -> bool:
-    """Whether the path can name a column: a key may hold half of a surrogate pair."""
+def _printable(key: str) -> bool:
+    """Whether the key can stand in a column's name: not with half of a surrogate pair."""
     try:
-        _name(path).encode()
+        key.encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -246,7 +268,10 @@ class JsonFile:
         if len(path) > keys + 1:
             return None
         if _name(path[:keys]) not in self._names:
-            found = replace(shred(self._read(REST), path[:keys]), known=self._known())
+            rest = self._read(REST)
+            rows = np.flatnonzero(rest.is_valid().to_numpy(zero_copy_only=False))
+            values = shred(rest.drop_null(), path[:keys])
+            found = placed(values, len(rest), rows, np.arange(len(rows)), self._known())
         else:
             found = _of_struct(self._read(_name(path[:keys])), self._known())
         return found if keys == len(path) else found.element(_position(path[keys]))
