@@ -33,6 +33,8 @@ TAGS: Mapping[type, int] = {
 INT64 = range(-(1 << 63), 1 << 63)
 MAX_PATHS = 64
 """Paths of one block whose vectors are kept."""
+MAX_VALUES = 1 << 22
+"""Values of all these paths together, about 26 bytes each and the texts; one path is always kept."""
 MAX_DECODERS = 1024
 """Decoders for top-level keys that the process keeps."""
 
@@ -163,8 +165,9 @@ def _joined(parts: Sequence[Shredded]) -> Arrays | None:
 class JsonPaths:
     """Shredded vectors of one block's JSON columns, the least recently used path forgotten first."""
 
-    def __init__(self, max_paths: int = MAX_PATHS) -> None:
+    def __init__(self, max_paths: int = MAX_PATHS, max_values: int = MAX_VALUES) -> None:
         self.max_paths = max_paths
+        self.max_values = max_values
         self._vectors: OrderedDict[tuple[int, Path], Shredded] = OrderedDict()
         self._lock = Lock()
 
@@ -183,12 +186,13 @@ class JsonPaths:
     def _put(self, key: tuple[int, Path], made: Shredded) -> None:
         with self._lock:
             self._vectors[key] = made
-            while len(self._vectors) > self.max_paths:
+            most = max(1, min(self.max_paths, self.max_values // max(1, len(made.tags))))
+            while len(self._vectors) > most:
                 self._vectors.popitem(last=False)
 
     def followed_by(self, other: "JsonPaths") -> "JsonPaths":
         """What both know, for a block that holds the rows of both."""
-        joined = JsonPaths(self.max_paths)
+        joined = JsonPaths(self.max_paths, self.max_values)
         with self._lock:
             mine = list(self._vectors.items())
         with other._lock:
@@ -200,7 +204,7 @@ class JsonPaths:
 
     def from_row(self, start: int) -> "JsonPaths":
         """The same without the first rows."""
-        rest = JsonPaths(self.max_paths)
+        rest = JsonPaths(self.max_paths, self.max_values)
         with self._lock:
             mine = list(self._vectors.items())
         for key, vectors in mine:

@@ -196,9 +196,8 @@ def _column(rows: int, at: list[int], values: list[Document], type: pa.DataType)
     if type.equals(_VALUE):
         children.append(_lists(rows, *arrays))
     else:
-        children.append(
-            _sparse(rows, arrays[0], list(map(msgspec.json.encode, arrays[1])), pa.large_binary())
-        )
+        texts = [msgspec.json.encode(array) for array in arrays[1]]
+        children.append(_sparse(rows, arrays[0], texts, pa.large_binary()))
     return pa.StructArray.from_arrays(children, fields=list(type))
 
 
