@@ -158,7 +158,7 @@ def _shreds(
         if others:
             for row, v in zip(rows, objects, strict=True):
                 if not others.isdisjoint(v):
-                    missed.setdefault(row, set()).update(path[:1] or others.intersection(v))
+                    missed.setdefault(row, set()).update([str(path[0])] if path else others.intersection(v))
 
     visit((), list(range(len(documents))), documents)
     rest: list[bytes | None] = [None] * len(documents)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from elanus.engine.exact import SCRATCH_BYTES, exact_search
 from elanus.engine.filter import evaluate
 from elanus.engine.filter_bounds import possible
+from elanus.engine.index.vector_index import Queries
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader
 from elanus.engine.visibility import Mask, Times
@@ -57,7 +58,7 @@ class Found(NamedTuple):
 def search(
     readers: Sequence[Reader],
     field: Field,
-    queries: Matrix,
+    queries: Queries,
     k: int,
     metric: Metric,
     params: dict[str, Any],
@@ -176,7 +177,7 @@ def _matching(reader: Reader, plan: "Plan | None") -> Rows:
 def _search_reader(
     reader: Reader,
     field: Field,
-    queries: Matrix,
+    queries: Queries,
     k: int,
     metric: Metric,
     params: dict[str, Any],

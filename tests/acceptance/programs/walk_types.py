@@ -178,20 +178,20 @@ def check(client: MilvusClient, step: str) -> None:
             [h["distance"] for h in hits], brute(metric, q, x, 10), rtol=tolerance, err_msg=f"{step} {field}"
         )
     got = client.query(NAME, ids=[8, 9, 12], output_fields=["*"])
-    for found in got:
-        i = found["id"]
+    for read in got:
+        i = read["id"]
         expected = row(i)
-        np.testing.assert_array_equal(np.asarray(found["f32"], np.float32), VECTORS[i])
+        np.testing.assert_array_equal(np.asarray(read["f32"], np.float32), VECTORS[i])
         for name in ("f16", "bf16", "i8", "bits"):
-            value = found[name]
+            value = read[name]
             value = value[0] if isinstance(value, list) and len(value) == 1 else value
             raw = value if isinstance(value, bytes) else np.asarray(value).tobytes()
             assert raw == expected[name], name
         for name in ("number", "color", "flag", "doc", "bools", "tiny", "longs", "floats", "texts", "free"):
-            value = found[name]
+            value = read[name]
             value = json.loads(value) if name == "doc" and isinstance(value, str) else value
             assert (list(value) if isinstance(expected[name], list) else value) == expected[name], name
-        assert found["filled"] == expected.get("filled", 42)
+        assert read["filled"] == expected.get("filled", 42)
 
 
 def main(address: str) -> None:
