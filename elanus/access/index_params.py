@@ -4,34 +4,53 @@ from dataclasses import dataclass
 from typing import Any
 
 from elanus.access.translate.params import NESTED, loose, nested
-from elanus.engine.index.parameters import AUTOINDEX, check_build, resolve
-from elanus.model.errors import InvalidParameter, Unimplemented
-from elanus.model.schema import Field
-from elanus.model.types import Metric
+from elanus.expr import json_path
+from elanus.model.errors import InvalidParameter
+from elanus.model.index_parameters import (
+    AUTOINDEX,
+    JSON_PATH,
+    check_build,
+    check_scalar_build,
+    default_metric,
+    resolve,
+)
+from elanus.model.schema import Field, Schema
+from elanus.model.types import DataType, Metric
 
 _TYPE, _METRIC = "index_type", "metric_type"
-DEFAULT_METRIC = Metric.COSINE
-"""Milvus' default where the client names none, as AUTOINDEX clients do."""
 
 
 @dataclass(frozen=True)
 class AskedIndex:
-    """`type`: what is built; `params`: typed, with defaults."""
+    """`type`: what is built; `metric`: None for a scalar field; `params`: typed, with defaults."""
 
     type: str
-    metric: Metric
+    metric: Metric | None
     params: dict[str, Any]
 
 
-def index_of(field: Field, given: dict[str, str]) -> AskedIndex:
-    """Raises InvalidParameter, Unimplemented."""
-    if not field.type.is_vector:
-        raise Unimplemented(f"an index on the scalar field {field.name!r} is not implemented")
+def index_of(field: Field, given: dict[str, str], schema: Schema) -> AskedIndex:
+    """Raises InvalidParameter, MissingParameter, Unimplemented."""
     flat = {**nested(given.get(NESTED, "")), **{k: v for k, v in given.items() if k != NESTED}}
     asked = str(flat.pop(_TYPE, "") or AUTOINDEX)
-    metric = _metric(str(flat.pop(_METRIC, "") or DEFAULT_METRIC))
-    params = check_build(asked, metric, {k: loose(v) for k, v in flat.items()}, field)
-    return AskedIndex(type=resolve(asked), metric=metric, params=params)
+    metric = str(flat.pop(_METRIC, "") or "")
+    if not field.type.is_vector:
+        path = _path(field, str(flat.pop(JSON_PATH, "") or ""), schema)
+        params = check_scalar_build(asked, {k: loose(v) for k, v in flat.items()}, field, path)
+        return AskedIndex(type=resolve(asked, field), metric=None, params=params)
+    measured = _metric(metric) if metric else default_metric(field)
+    params = check_build(asked, measured, {k: loose(v) for k, v in flat.items()}, field)
+    return AskedIndex(type=resolve(asked, field), metric=measured, params=params)
+
+
+def _path(field: Field, text: str, schema: Schema) -> tuple[str | int, ...]:
+    """The keys below a JSON field; () is the whole document."""
+    if field.type is not DataType.JSON or not text:
+        return ()
+    found = json_path(text, schema)
+    if found.field_id != field.id:
+        raise InvalidParameter(f"{JSON_PATH} is {text!r}, which is not a path of field {field.name!r}")
+    return found.path
 
 
 def _metric(name: str) -> Metric:

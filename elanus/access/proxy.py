@@ -22,6 +22,7 @@ from elanus.model.errors import (
     InvalidParameter,
     PartitionNotLoaded,
 )
+from elanus.model.index_parameters import JSON_PATH
 from elanus.model.nouns import Collection, Database, LoadIntent, LoadState
 from elanus.model.timestamps import from_ms
 from elanus.roles.data import DataCoordinator
@@ -174,11 +175,12 @@ class Proxy:
     ) -> None:
         """Returns when the index is built, or after a while, when clients ask for its state."""
         found = self._catalog.collection_named(database, collection)
-        wanted = found.schema.field(field)
-        asked = index_of(wanted, params)
-        self._index.create_index(
-            found.id, wanted.id, name or field, asked.type, str(asked.metric), asked.params, params
-        )
+        schema = found.schema
+        dynamic = schema.dynamic_field if field not in schema.by_name else None
+        wanted = dynamic or schema.field(field)
+        asked = index_of(wanted, {JSON_PATH: field, **params} if dynamic else params, schema)
+        metric = "" if asked.metric is None else str(asked.metric)
+        self._index.create_index(found.id, wanted.id, name or field, asked.type, metric, asked.params, params)
         self._index.progress(found.id, self._limits.index_seconds)
 
     def indexes(self, database: str, collection: str, field: str = "", name: str = "") -> list[q.IndexState]:

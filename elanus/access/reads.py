@@ -13,7 +13,6 @@ from elanus.access import calls
 from elanus.access import requests as q
 from elanus.access.partition_names import refuse_names
 from elanus.access.validation.searches import check_vectors, vector_field
-from elanus.engine.index.parameters import check_search
 from elanus.model.codes import Code
 from elanus.model.errors import (
     CollectionNotLoaded,
@@ -25,6 +24,7 @@ from elanus.model.errors import (
     Unimplemented,
     ViewGone,
 )
+from elanus.model.index_parameters import check_search
 from elanus.model.nouns import Collection, IndexDefinition, LoadIntent, ViewPointer
 from elanus.model.schema import DYNAMIC_FIELD, Field, Schema
 from elanus.model.types import ConsistencyLevel

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from elanus.access import requests as q
 from elanus.access.gate import WriteGate
@@ -64,7 +65,7 @@ class Writer:
         count = rows.num_rows
         given = dict(zip(rows.schema.names, rows.columns, strict=True))
         columns = {
-            f.key: _with_default(given[f.key], f) if f.key in given else self._absent(f, count)
+            f.key: _filled(given[f.key], f) if f.key in given else self._absent(f, count)
             for f in collection.schema.fields
         }
         columns[PARTITION] = _partitions(collection, partition, columns, count)
@@ -177,11 +178,12 @@ def _partitions(collection: Collection, name: str, columns: Mapping[str, pa.Arra
     return pa.array(ids[partition_of(columns[key.key], len(ids))])
 
 
-def _with_default(column: pa.Array, field: Field) -> pa.Array:
-    """A null where there is a default means the default."""
-    if field.default is None or not column.null_count:
+def _filled(column: pa.Array, field: Field) -> pa.Array:
+    """Null stands for the default where there is one."""
+    if not column.null_count:
         return column
-    return column.fill_null(pa.scalar(field.default, column.type))
+    default = _EMPTY_DYNAMIC if field.dynamic else field.default
+    return column if default is None else pc.fill_null(column, pa.scalar(default, arrow_type(field)))
 
 
 def _scope(collection: Collection, partition: str) -> int:

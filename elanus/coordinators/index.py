@@ -18,6 +18,7 @@ from elanus.model.errors import (
     IndexNotFound,
     InvalidParameter,
 )
+from elanus.model.index_parameters import JSON_PATH, has_file
 from elanus.model.nouns import Channel, Collection, IndexDefinition, IndexFile, Manifest, Segment
 from elanus.model.types import Metric
 from elanus.roles.index import IndexNode, IndexProgress, IndexTask
@@ -28,9 +29,6 @@ from elanus.storage.meta import Compare, MetaStore, Watch
 from elanus.storage.sequence import Sequence
 
 log = logging.getLogger(__name__)
-
-WITHOUT_FILE = frozenset({"FLAT"})
-"""Index types that are the vectors themselves."""
 
 
 class IndexPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +121,7 @@ class LocalIndexCoordinator:
         for old in self._catalog.indexes(collection.id):
             if msgspec.structs.replace(old, id=definition.id, requested=requested) == definition:
                 return old
-            if old.field_id == definition.field_id:
+            if old.field_id == definition.field_id and _path(old) == _path(definition):
                 field = collection.schema.by_id[old.field_id].name
                 raise ElanusError(
                     "at most one distinct index is allowed per field: field "
@@ -194,8 +192,7 @@ class LocalIndexCoordinator:
 
     def _needs(self, definition: IndexDefinition, segment: Segment) -> bool:
         return (
-            definition.metric is not None
-            and definition.type not in WITHOUT_FILE
+            has_file(definition.type)
             and segment.rows >= self._policy.min_rows
             and not any(i.index_id == definition.id for i in segment.indexes)
         )
@@ -307,6 +304,11 @@ class LocalIndexCoordinator:
         if collection is None or collection.dropping:
             raise CollectionNotFound(f"collection {collection_id} does not exist")
         return collection
+
+
+def _path(definition: IndexDefinition) -> object:
+    """A JSON field may have an index on each of its paths."""
+    return definition.params.get(JSON_PATH)
 
 
 def _with_index(manifest: Manifest, task: IndexTask, file: IndexFile) -> Manifest:

@@ -6,30 +6,37 @@ is within the error bound of the k-th best; the final scores do not depend on bl
 equal scores.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from elanus.engine.index.vector_index import in_range, top_k
+from elanus.engine import exact_binary
+from elanus.engine.index.vector_index import Queries, in_range, top_k
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader, squared_lengths
 from elanus.engine.visibility import Mask
-from elanus.model.types import Metric
+from elanus.model.columns import as_floats
+from elanus.model.index_parameters import BINARY_METRICS
+from elanus.model.types import DataType, Metric
 
 SCRATCH_BYTES = 32 << 20
 """Temporary memory of one call, about: scores of a block of rows against a block of queries."""
 QUERIES_AT_ONCE = 256
-ROWS_AT_ONCE = 65_536
 GATHERED_BELOW = 0.2
 """Where a smaller share of the rows is selected they are copied together; else all rows are multiplied."""
 _EPSILON = float(np.finfo(np.float32).eps)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+_FLOAT64_MAX = float(np.finfo(np.float64).max)
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _SHORT = 1e-30
 """Squared length below which a cosine in single precision is not to be trusted."""
 _PAIR_BYTES = 24
+_BLAS_FROM = 4
+"""Queries; fewer are multiplied one by one."""
+_COPY_BYTES = 12
+"""Of temporary memory per element of a vector that is copied or converted to float32, about."""
 _WIDE_AT_ONCE = 4096
 _WIDENING = 8
 """Bytes of temporary memory per byte of block that a double-precision step needs, about."""
@@ -41,7 +48,7 @@ Costs = npt.NDArray[Any]
 def exact_search(
     reader: Reader,
     field_id: int,
-    queries: Matrix,
+    queries: Queries,
     k: int,
     metric: Metric,
     mask: Mask | None,
@@ -52,6 +59,8 @@ def exact_search(
 
     Where `params` holds `radius`, only scores beyond it up to `range_filter`. Rows are -1 where fewer match.
     """
+    if metric in BINARY_METRICS:
+        return exact_binary.exact_search(reader, field_id, queries, k, metric, mask, params)
     ranged = params is not None and "radius" in params
     selected = None
     visible = reader.rows
@@ -67,9 +76,9 @@ def exact_search(
     for start in range(0, len(queries), at_once):
         block = np.ascontiguousarray(queries[start : start + at_once])
         candidates = _Candidates(block, min(k, max(visible, 1)), metric, params if ranged else None)
-        rows_at_once = max(1, min(ROWS_AT_ONCE, scratch_bytes // (4 * len(block))))
-        for chunk in _chunks(reader, field_id, selected, mask, rows_at_once, scratch_bytes):
-            candidates.add(chunk)
+        rows_at_once = max(1, scratch_bytes // (4 * len(block)))
+        for window in _windows(reader, field_id, selected, mask, rows_at_once, scratch_bytes):
+            candidates.add(window)
         found.append(_final(reader, field_id, block, candidates, k, metric, params or {}, scratch_bytes))
     if len(found) == 1:
         return found[0]
@@ -77,32 +86,59 @@ def exact_search(
 
 
 class _Chunk(NamedTuple):
-    """(m, dim) vectors with (m,) squared lengths; `rows` are their numbers, or the first one's."""
+    """(m, dim) vectors with (m,) squared lengths."""
+
+    matrix: Callable[[], Matrix]
+    norms: Matrix
+
+
+class _Window(NamedTuple):
+    """Chunks that are scored together; `rows` are their numbers, or the first one's."""
 
     rows: Rows | int
-    matrix: Matrix
-    norms: Matrix
+    chunks: list[_Chunk]
     mask: Mask | None
 
+    @property
+    def size(self) -> int:
+        return sum(len(chunk.norms) for chunk in self.chunks)
 
-def _chunks(
+
+def _windows(
     reader: Reader, field_id: int, selected: Rows | None, mask: Mask | None, at_once: int, scratch_bytes: int
-) -> Iterator[_Chunk]:
+) -> Iterator[_Window]:
+    """Consecutive rows, at most `at_once` together."""
+    field = reader.schema.by_id[field_id]
+    # Vectors that are copied or converted take part of the scratch memory.
+    copied = max(1, min(at_once, scratch_bytes // (_COPY_BYTES * field.dim)))
     if selected is not None:
-        dim = reader.schema.by_id[field_id].dim
-        at_once = max(1, min(at_once, scratch_bytes // (4 * dim)))
-        for start in range(0, len(selected), at_once):
-            rows = selected[start : start + at_once]
-            matrix = reader.vectors_at(field_id, rows)
-            yield _Chunk(rows, matrix, squared_lengths(matrix), None)
+        for start in range(0, len(selected), copied):
+            rows = selected[start : start + copied]
+            matrix = as_floats(reader.vectors_at(field_id, rows), field.type)
+            yield _Window(rows, [_Chunk(_always(matrix), squared_lengths(matrix))], None)
         return
+    longest = at_once if field.type is DataType.FLOAT_VECTOR else copied
+    first, chunks, held = 0, list[_Chunk](), 0
     for block in reader.vectors(field_id):
         norms = block.norms()
-        for start in range(0, len(block.matrix), at_once):
-            stop = min(start + at_once, len(block.matrix))
-            first = block.first + start
-            part = None if mask is None else mask[first : first + stop - start]
-            yield _Chunk(first, block.matrix[start:stop], norms[start:stop], part)
+        for start in range(0, len(norms), longest):
+            part = slice(start, min(start + longest, len(norms)))
+            if chunks and held + part.stop - start > at_once:
+                yield _Window(first, chunks, None if mask is None else mask[first : first + held])
+                first, chunks, held = first + held, [], 0
+            chunks.append(_Chunk(_floats(block.matrix[part], field.type), norms[part]))
+            held += part.stop - start
+    if chunks:
+        yield _Window(first, chunks, None if mask is None else mask[first : first + held])
+
+
+def _always(matrix: Matrix) -> Callable[[], Matrix]:
+    return lambda: matrix
+
+
+def _floats(matrix: npt.NDArray[Any], type: DataType) -> Callable[[], Matrix]:
+    """Converted when it is its turn, so that one chunk at a time is in memory."""
+    return lambda: as_floats(matrix, type)
 
 
 class _Candidates:
@@ -123,29 +159,33 @@ class _Candidates:
         self._costs: list[Costs] = []
         self._pending = 0
 
-    def add(self, chunk: _Chunk) -> None:
-        costs = self._approximate(chunk)
-        if chunk.mask is not None:
-            costs[:, ~chunk.mask] = np.inf
-        if self.range is None and costs.shape[1] >= self.k and np.isinf(self.kth).any():
-            kth = np.partition(costs, self.k - 1, axis=1)[:, self.k - 1]
-            self.kth = np.minimum(self.kth, kth)
+    def add(self, window: _Window) -> None:
+        costs = self._approximate(window)
+        if window.mask is not None:
+            costs[:, ~window.mask] = np.inf
+        if self.range is None and costs.shape[1] >= self.k:
+            self.kth = np.minimum(self.kth, np.partition(costs, self.k - 1, axis=1)[:, self.k - 1])
         low, high = self._bounds(costs.dtype)
         inside = costs <= high[:, None]
         if low is not None:
             inside &= costs >= low[:, None]
-        owners, places = np.divmod(np.flatnonzero(inside), costs.shape[1])
-        if not len(owners):
+        places = np.flatnonzero(inside)
+        if not len(places):
             return
+        owners = np.zeros(len(places), np.int64)
+        if len(costs) > 1:
+            owners, places = np.divmod(places, costs.shape[1])
         self._owners.append(owners)
         self._costs.append(costs[owners, places])
-        self._rows.append(chunk.rows + places if isinstance(chunk.rows, int) else chunk.rows[places])
+        self._rows.append(window.rows + places if isinstance(window.rows, int) else window.rows[places])
         self._pending += len(owners)
-        if self.range is None and self._pending > 2 * self.k * len(self.queries):
+        if self.range is None and len(self._owners) > 1 and self._pending > 2 * self.k * len(self.queries):
             self._prune()
 
     def pairs(self) -> tuple[Rows, Rows]:
         """(query, row) of each candidate, sorted by query."""
+        if len(self._owners) == 1:
+            return self._owners[0], self._rows[0]
         if self.range is None:
             self._prune()
         if not self._owners:
@@ -154,17 +194,24 @@ class _Candidates:
         order = np.argsort(owners, kind="stable")
         return owners[order], rows[order]
 
-    def _approximate(self, chunk: _Chunk) -> Costs:
+    def _approximate(self, window: _Window) -> Costs:
         """(nq, m) costs; raises the error bound to cover them."""
-        longest = float(np.sqrt(chunk.norms.max(initial=np.float32(0))))
+        longest = max(float(chunk.norms.max(initial=0)) for chunk in window.chunks) ** 0.5
         if not longest * max(longest, float(self.lengths.max())) < _FLOAT32_MAX / 8:
-            return self._wide(chunk.matrix)
-        self._cover(longest, chunk.matrix.shape[1])
-        costs = self._as_costs(self._directed(np.float32) @ chunk.matrix.T, chunk.norms)
-        if self.metric is Metric.COSINE:
-            short = np.flatnonzero(chunk.norms < _SHORT)
-            if len(short):
-                costs[:, short] = self._wide(chunk.matrix[short])
+            return np.concatenate([self._wide(chunk.matrix()) for chunk in window.chunks], axis=1)
+        self._cover(longest, self.queries.shape[1])
+        queries = self._directed(np.float32)
+        costs = np.empty((len(queries), window.size), np.float32)
+        stop = 0
+        for chunk in window.chunks:
+            start, stop = stop, stop + len(chunk.norms)
+            part, matrix = costs[:, start:stop], chunk.matrix()
+            _multiply(queries, matrix, part)
+            self._as_costs(part, chunk.norms)
+            if self.metric is Metric.COSINE:
+                short = np.flatnonzero(chunk.norms < _SHORT)
+                if len(short):
+                    part[:, short] = self._wide(matrix[short])
         return costs
 
     def _wide(self, matrix: Matrix) -> Costs:
@@ -234,14 +281,22 @@ class _Candidates:
         self._pending = int(np.count_nonzero(kept))
 
 
+def _multiply(queries: Matrix, matrix: Matrix, out: Matrix) -> None:
+    """(nq, m) inner products. One query at a time needs no second thread: BLAS would wait for one to wake."""
+    if len(queries) >= _BLAS_FROM:
+        np.matmul(queries, matrix.T, out=out)
+        return
+    for query, products in zip(queries, out, strict=True):
+        np.einsum("ij,j->i", matrix, query, out=products)
+
+
 def _rounded(bounds: Costs, dtype: npt.DTypeLike, up: bool) -> Costs:
     """Finite, so that masked rows, whose cost is infinite, stay outside."""
-    largest = np.finfo(dtype).max
+    largest = _FLOAT64_MAX if dtype == np.float64 else _FLOAT32_MAX
+    cut = np.minimum(np.maximum(bounds, -largest), largest)
     if dtype == np.float64:
-        return np.clip(bounds, -largest, largest)
-    cut = np.clip(bounds, -_FLOAT32_MAX, _FLOAT32_MAX).astype(dtype)
-    outwards = np.full_like(cut, largest if up else -largest)
-    rounded: Costs = np.nextafter(cut, outwards)
+        return cut
+    rounded: Costs = np.nextafter(cut.astype(dtype), np.float32(largest if up else -largest))
     return rounded
 
 
@@ -264,17 +319,20 @@ def _final(
 ) -> tuple[Matrix, Rows]:
     """Exact scores of the candidates, sorted and cut to k."""
     owners, rows = candidates.pairs()
+    kind = reader.schema.by_id[field_id].type
     at_once = max(1, scratch_bytes // (_WIDENING * 4 * queries.shape[1]))
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), at_once):
         stop = start + at_once
-        matrix = reader.vectors_at(field_id, rows[start:stop])
+        matrix = as_floats(reader.vectors_at(field_id, rows[start:stop]), kind)
         scores[start:stop] = _exact_scores(queries[owners[start:stop]], matrix, metric)
     if "radius" in params:
         inside = in_range(scores, metric, params)
         owners, rows, scores = owners[inside], rows[inside], scores[inside]
-    tie = ranks(reader.keys_at(rows)) if _has_ties(owners, scores) else None
-    return top_k(owners, scores, rows, len(queries), k, metric, tie)
+    best = top_k(owners, scores, rows, len(queries), k, metric)
+    if _has_ties(owners, scores):
+        best = top_k(owners, scores, rows, len(queries), k, metric, ranks(reader.keys_at(rows)))
+    return best
 
 
 def _exact_scores(queries: Matrix, matrix: Matrix, metric: Metric) -> Matrix:
@@ -293,6 +351,9 @@ def _exact_scores(queries: Matrix, matrix: Matrix, metric: Metric) -> Matrix:
 
 
 def _has_ties(owners: Rows, scores: Matrix) -> bool:
+    if not owners.any():
+        scores = np.sort(scores)
+        return bool(np.any(scores[1:] == scores[:-1]))
     order = np.lexsort((scores, owners))
     owners, scores = owners[order], scores[order]
     return bool(np.any((scores[1:] == scores[:-1]) & (owners[1:] == owners[:-1])))

@@ -1,11 +1,13 @@
 """Filters: a plan over the columns of a snapshot -> the rows where it is TRUE."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from elanus.engine import filter_array, filter_column, filter_json
+from elanus.engine.filter_bounds import Bounds, possible
 from elanus.engine.filter_column import known
 from elanus.engine.filter_pattern import like, search
 from elanus.engine.filter_truth import (
@@ -17,7 +19,8 @@ from elanus.engine.filter_truth import (
     negate,
     truth,
 )
-from elanus.engine.json_column import ABSENT, JsonPaths, Shredded
+from elanus.engine.json_column import ABSENT, JsonPaths, Shredded, shred
+from elanus.engine.scalar_index import ScalarIndex
 from elanus.expr.plan import (
     Always,
     And,
@@ -44,13 +47,12 @@ from elanus.expr.plan import (
     Value,
 )
 
-_CACHED_PATHS = "json_paths"
-
 
 class Columns(Protocol):
     """A snapshot's columns, all of `rows` rows.
 
-    Where it also has `cache`, a dict that lives as long as the snapshot, shredded JSON paths are kept there.
+    It may know more: `json(field_id, path) -> Shredded` (else documents are parsed), `scalar_index(field_id,
+    path) -> ScalarIndex | None` and `bounds(field_id) -> ColumnStats | None`, both over these very rows.
     """
 
     @property
@@ -69,11 +71,51 @@ class Filter:
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
         self.rows = columns.rows
-        cache = getattr(columns, "cache", None)
-        self.paths = JsonPaths() if cache is None else cache.setdefault(_CACHED_PATHS, JsonPaths())
+        self._paths = JsonPaths()
+        self._shredded: Callable[[int, tuple[str | int, ...]], Shredded] | None = getattr(
+            columns, "json", None
+        )
+        self._index: Callable[..., ScalarIndex | None] | None = getattr(columns, "scalar_index", None)
+        self._bounds: Bounds | None = getattr(columns, "bounds", None)
         self._arrays: dict[int, pa.Array] = {}
 
     def truth(self, predicate: Predicate) -> Truth:
+        answered = self._decided(predicate) or self._indexed(predicate)
+        return self._scanned(predicate) if answered is None else answered
+
+    def _decided(self, predicate: Predicate) -> Truth | None:
+        """What the bounds of the values say, where they say the same of every row."""
+        if self._bounds is None or isinstance(predicate, (And, Or, Not, Always)):
+            return None
+        may = possible(predicate, self._bounds, self.rows)
+        if may.null or (may.true and may.false):
+            return None
+        return constant(may.true, self.rows)
+
+    def _indexed(self, predicate: Predicate) -> Truth | None:
+        if self._index is None:
+            return None
+        match predicate:
+            case IsNull(field_id):
+                found = self._index(field_id, None)
+            case Compare(left=operand) | Range(value=operand) | In(value=operand) | Contains(array=operand):
+                found = self._index_of(operand)
+            case Like(value=operand) | Regex(value=operand):
+                found = self._index_of(operand)
+            case _:
+                return None
+        return None if found is None else found.truth(predicate)
+
+    def _index_of(self, operand: Value) -> ScalarIndex | None:
+        assert self._index is not None
+        match operand:
+            case Column(field_id):
+                return self._index(field_id, None)
+            case Json(field_id, path):
+                return self._index(field_id, path)
+        return None
+
+    def _scanned(self, predicate: Predicate) -> Truth:
         match predicate:
             case Always(value):
                 return constant(value, self.rows)
@@ -185,7 +227,12 @@ class Filter:
         return truth(_matches(vector, pattern, like), self._valid(value, vector))
 
     def _json(self, value: Json) -> Shredded:
-        found: Shredded = self.paths.get(value.field_id, value.path, lambda: self.array(value.field_id))
+        if self._shredded is not None:
+            found = self._shredded(value.field_id, value.path)
+        else:
+            found = self._paths.get(
+                value.field_id, value.path, lambda: shred(self.array(value.field_id), value.path)
+            )
         assert len(found.tags) == self.rows, "a cache of another snapshot"
         return found
 

@@ -5,13 +5,12 @@ not NULL, so `x == 1` is false, `x != 1`, `not (x == 1)` and `x not in [1]` are 
 number; 1 equals 1.0. Only a column value that is null as a whole makes NULL.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from elanus.engine.filter_array import each
-from elanus.engine.filter_column import OPERATORS, arithmetic, compare_numbers, contained, is_text
+from elanus.engine.filter_column import arithmetic, compare_numbers, contained, is_text
 from elanus.engine.filter_column import compare as compare_text
 from elanus.engine.filter_truth import Bools
 from elanus.engine.json_column import ARRAY, BOOL, FLOAT, INT, Shredded
@@ -79,46 +78,66 @@ def _number_in(numbers: Any, wanted: Values) -> Bools:
 
 def contains(values: Shredded, wanted: Values, all: bool) -> Bools:
     """Arrays only. As in Milvus an integer is found as an integer, a float as either."""
-    items = each(wanted)
     found = np.zeros(len(values.tags), np.bool_)
-    combine = _all if all else _any
-    rows = [row for row, array in values.arrays.items() if combine(_has(array, item) for item in items)]
-    found[rows] = True
+    arrays = values.arrays
+    if arrays is None:
+        return found
+    hits = np.full(len(arrays.rows), all)
+    for item in each(wanted):
+        before = np.concatenate(([0], np.cumsum(_is(arrays.elements, item))))
+        one = before[arrays.begins + arrays.lengths] > before[arrays.begins]
+        hits = hits & one if all else hits | one
+    found[arrays.rows] = hits
     return found
 
 
-_all, _any = all, any
-
-
-def _has(array: list[Any], wanted: Values) -> bool:
+def _is(values: Shredded, wanted: Values) -> Bools:
+    """The value is the one that is wanted, an integer only an integer."""
     if wanted.ints:
-        return any(type(item) is int and item == wanted.ints[0] for item in array)
+        return np.asarray((values.tags == INT) & (values.ints == wanted.ints[0]))
     if wanted.floats:
-        return any(type(item) in (int, float) and item == wanted.floats[0] for item in array)
+        return _same(values, Constant(Kind.FLOAT, wanted.floats[0]))
     if wanted.strings:
-        return any(type(item) is str and item == wanted.strings[0] for item in array)
+        return _same(values, Constant(Kind.STRING, wanted.strings[0]))
     if wanted.bools:
-        return any(item is wanted.bools[0] for item in array)
-    return any(_same(item, wanted.lists[0]) for item in array)
+        return _same(values, Constant(Kind.BOOL, wanted.bools[0]))
+    return _equal_list(values, wanted.lists[0])
 
 
 def _equal_list(values: Shredded, wanted: Constant) -> Bools:
     found = np.zeros(len(values.tags), np.bool_)
-    found[[row for row, array in values.arrays.items() if _same(array, wanted)]] = True
+    arrays = values.arrays
+    items = wanted.value
+    assert isinstance(items, tuple)
+    if arrays is None:
+        return found
+    rows, begins = arrays.rows[arrays.lengths == len(items)], arrays.begins[arrays.lengths == len(items)]
+    for place, item in enumerate(items):
+        if not len(rows):
+            break
+        equal = _same(arrays.elements, item)[begins + place]
+        rows, begins = rows[equal], begins[equal]
+    found[rows] = True
     return found
 
 
-def _same(value: Any, wanted: Constant) -> bool:
+def _same(values: Shredded, wanted: Constant) -> Bools:
+    """Equal, and both numbers, both strings, both bools or both lists."""
+    value = wanted.value
     match wanted.kind:
         case Kind.LIST:
-            items = wanted.value
-            assert isinstance(items, tuple)
-            return isinstance(value, list) and _same_items(value, items)
-        case Kind.BOOL | Kind.STRING:
-            return type(value) is type(wanted.value) and value == wanted.value
-    return type(value) in (int, float) and OPERATORS["=="](value, wanted.value)
+            return _equal_list(values, wanted)
+        case Kind.BOOL:
+            return np.asarray((values.tags == BOOL) & (values.bools == value))
+        case Kind.STRING:
+            return compare_text(values.strings, "==", wanted)
+    assert isinstance(value, (int, float))
+    found = np.zeros(len(values.tags), np.bool_)
+    if isinstance(value, int) or (value.is_integer() and -_TWO_63 <= value < _TWO_63):
+        found |= (values.tags == INT) & (values.ints == int(value))
+    if isinstance(value, float) or int(float(value)) == value:
+        found |= (values.tags == FLOAT) & (values.floats == float(value))
+    return found
 
 
-def _same_items(values: list[Any], items: Iterable[Constant]) -> bool:
-    given = tuple(items)
-    return len(values) == len(given) and _all(_same(v, i) for v, i in zip(values, given, strict=True))
+_TWO_63 = float(1 << 63)

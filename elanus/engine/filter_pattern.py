@@ -34,6 +34,14 @@ def like(strings: pa.Array, pattern: str) -> Bools:
     return search(strings, _regular_expression(parts))
 
 
+def prefix_of(pattern: str) -> str | None:
+    """The literal text of a pattern that is `text%`; None for others."""
+    match list(_parts(pattern)):
+        case [(text, False), ("%", True)]:
+            return text
+    return None
+
+
 def search(strings: pa.Array, pattern: str) -> Bools:
     """(n,) bool: the RE2 expression is found anywhere in the value; False where the string is null."""
     return flags(pc.match_substring_regex(strings, pattern))

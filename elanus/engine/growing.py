@@ -13,10 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from elanus.engine.deletes import Deletes
+from elanus.engine.json_column import JsonPaths, Shredded, shred
 from elanus.engine.keys import KeyIndex
-from elanus.engine.reader import Matrix, Part, Reader, default_column, squared_lengths
+from elanus.engine.reader import Matrix, Part, Reader, default_column, vector_norms
 from elanus.engine.visibility import DeletedRows, Mask, Times
-from elanus.model.columns import ALL_PARTITIONS, PARTITION, as_matrix
+from elanus.model.columns import ALL_PARTITIONS, PARTITION
 from elanus.model.errors import Unavailable
 from elanus.model.nouns import RangeDelete
 from elanus.model.schema import Field, Schema
@@ -148,7 +149,12 @@ class _MemoryBlock:
     """Columns of rows in log order. Immutable, but for what is computed from them on demand."""
 
     def __init__(
-        self, columns: Mapping[int, pa.Array], ts: Times, partitions: Partitions, primary: int
+        self,
+        columns: Mapping[int, pa.Array],
+        ts: Times,
+        partitions: Partitions,
+        primary: int,
+        paths: JsonPaths | None = None,
     ) -> None:
         self.columns = columns
         self.ts = ts
@@ -157,6 +163,7 @@ class _MemoryBlock:
         self.rows = len(ts)
         self.min_ts, self.max_ts = int(ts[0]), int(ts[-1])
         self.bytes = sum(c.nbytes for c in columns.values()) + _SYSTEM_BYTES * self.rows
+        self.paths = JsonPaths() if paths is None else paths
         self._norms: dict[int, Matrix] = {}
 
     def column(self, field: Field) -> pa.Array:
@@ -166,8 +173,11 @@ class _MemoryBlock:
     def norms(self, field: Field) -> Matrix:
         found = self._norms.get(field.id)
         if found is None:
-            found = self._norms[field.id] = squared_lengths(as_matrix(self.column(field)))
+            found = self._norms[field.id] = vector_norms(self.column(field), field)
         return found
+
+    def json(self, field: Field, path: tuple[str | int, ...]) -> Shredded:
+        return self.paths.get(field.id, path, lambda: shred(self.column(field), path))
 
     @cached_property
     def key_index(self) -> KeyIndex:
@@ -190,7 +200,8 @@ class _MemoryBlock:
         if not start:
             return self
         columns = {i: c.slice(start) for i, c in self.columns.items()}
-        return _MemoryBlock(columns, self.ts[start:], self.partitions[start:], self.primary)
+        paths = self.paths.from_row(start)
+        return _MemoryBlock(columns, self.ts[start:], self.partitions[start:], self.primary, paths)
 
 
 def _block_of(batch: pa.RecordBatch, schema: Schema, ts: int) -> _MemoryBlock:
@@ -207,7 +218,10 @@ def _merged(first: _MemoryBlock, second: _MemoryBlock, schema: Schema) -> _Memor
         if f.id in first.columns or f.id in second.columns
     }
     ts = np.concatenate([first.ts, second.ts])
-    return _MemoryBlock(columns, ts, np.concatenate([first.partitions, second.partitions]), first.primary)
+    partitions = np.concatenate([first.partitions, second.partitions])
+    # What a filter has read of both is not parsed again.
+    paths = first.paths.followed_by(second.paths)
+    return _MemoryBlock(columns, ts, partitions, first.primary, paths)
 
 
 def _mask(

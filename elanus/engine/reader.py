@@ -6,22 +6,31 @@ in its files and indexes; a growing one is a sequence of blocks, and a reader nu
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from elanus.engine.index.vector_index import VectorIndex
+from elanus.engine.json_column import Shredded, concatenated
 from elanus.engine.keys import KeyIndex, Probe, Rows
 from elanus.engine.visibility import Mask, Times
-from elanus.model.columns import arrow_type, as_matrix
+from elanus.model.columns import STORED, arrow_type, as_floats, as_matrix, vector_bytes
 from elanus.model.errors import Unimplemented
 from elanus.model.nouns import PartitionRange
 from elanus.model.schema import Field, Schema
 from elanus.model.types import DataType
 
+if TYPE_CHECKING:
+    from elanus.engine.scalar_index import ScalarIndex
+    from elanus.engine.segment_file import ColumnStats
+
 Matrix = npt.NDArray[np.float32]
+FEW_ROWS = 256
+"""Vectors of at most so many rows are gathered by NumPy, which has the smaller fixed cost."""
+CONVERTED_AT_ONCE = 16_384
+"""Vectors of a narrower type that are converted to float32 at a time."""
 
 
 class Block(Protocol):
@@ -37,6 +46,9 @@ class Block(Protocol):
     def norms(self, field: Field) -> Matrix:
         """(rows,) squared lengths of a vector column."""
 
+    def json(self, field: Field, path: tuple[str | int, ...]) -> Shredded:
+        """What is at `path` of a JSON column, a value a row; kept."""
+
 
 class Part(NamedTuple):
     """Rows [start, stop) of a block; the reader's rows from `first` on."""
@@ -48,10 +60,10 @@ class Part(NamedTuple):
 
 
 class VectorBlock(NamedTuple):
-    """Rows [first, first + m) of a reader: (m, dim) float32 and their (m,) squared lengths on demand."""
+    """Rows [first, first + m) of a reader: (m, width) as stored, and their (m,) squared lengths on demand."""
 
     first: int
-    matrix: Matrix
+    matrix: npt.NDArray[Any]
     norms: Callable[[], Matrix]
 
 
@@ -65,17 +77,18 @@ class Reader:
         mask: Callable[[], Mask | None],
         indexes: Mapping[int, VectorIndex] | None = None,
         row_bounds: tuple[PartitionRange, ...] = (),
-        cache: dict[str, Any] | None = None,
+        scalars: Mapping[tuple[int, tuple[str | int, ...] | None], "ScalarIndex"] | None = None,
+        stats: Callable[[Field], "ColumnStats | None"] | None = None,
     ) -> None:
         self.schema = schema
         self.parts = tuple(parts)
         self.rows = self.parts[-1].first + self.parts[-1].stop - self.parts[-1].start if parts else 0
         self.row_bounds = row_bounds
         """Where each partition's rows are, in a sealed segment; empty in a growing one."""
-        self.cache: dict[str, Any] = {} if cache is None else cache
-        """What filters computed from the columns; shared by all readers of a sealed segment."""
         self._make_mask = mask
         self._indexes = indexes or {}
+        self._scalars = scalars or {}
+        self._stats = stats
 
     @cached_property
     def _mask(self) -> Mask | None:
@@ -88,6 +101,19 @@ class Reader:
     def index(self, field_id: int) -> VectorIndex | None:
         """The index of a field over this reader's rows."""
         return self._indexes.get(field_id)
+
+    def scalar_index(self, field_id: int, path: tuple[str | int, ...] | None) -> "ScalarIndex | None":
+        """The index of a scalar field, or of a path of a JSON field, over this reader's rows."""
+        return self._scalars.get((field_id, path))
+
+    def bounds(self, field_id: int) -> "ColumnStats | None":
+        """Statistics of a field's values in all rows, where they are kept."""
+        return None if self._stats is None else self._stats(self.schema.by_id[field_id])
+
+    def json(self, field_id: int, path: tuple[str | int, ...]) -> Shredded:
+        """What is at `path` of a JSON field, a value a row."""
+        field = self.schema.by_id[field_id]
+        return concatenated([p.block.json(field, path).slice(p.start, p.stop) for p in self.parts])
 
     def column(self, field_id: int) -> pa.ChunkedArray:
         """All rows of a field, the invisible ones too. Raises KeyError where the schema lacks it."""
@@ -105,12 +131,20 @@ class Reader:
     def keys_at(self, rows: Rows) -> pa.Array:
         """Primary keys of some rows, in the given order."""
         primary = self.schema.primary
-        if len(self.parts) == 1 and primary.type is DataType.INT64:
-            # Cheaper than Arrow's take for the few keys of a search.
+        if primary.type is not DataType.INT64 or not self.parts or len(rows) > FEW_ROWS:
+            return self._gather(primary, rows)
+        # Cheaper than Arrow's take for the few keys of a search.
+        if len(self.parts) == 1:
             part = self.parts[0]
             numbers = part.block.column(primary).to_numpy(zero_copy_only=True)
             return pa.array(numbers[rows + part.start if part.start else rows])
-        return self._gather(primary, rows)
+        found = np.empty(len(rows), np.int64)
+        owner = np.searchsorted(self._firsts, rows, side="right") - 1
+        for which in set(owner.tolist()):
+            part, place = self.parts[which], owner == which
+            numbers = part.block.column(primary).to_numpy(zero_copy_only=True)
+            found[place] = numbers[rows[place] + (part.start - part.first)]
+        return pa.array(found)
 
     def rows_of(self, keys: pa.Array) -> Rows:
         """Rows, ascending, that hold one of `keys` (of the primary key's Arrow type)."""
@@ -145,19 +179,37 @@ class Reader:
         )
 
     def vectors(self, field_id: int) -> Iterator[VectorBlock]:
-        """A FLOAT_VECTOR column block by block, without copies."""
+        """A dense vector column block by block, as it is stored, without copies."""
         field = self._vector_field(field_id)
         for part in self.parts:
-            matrix = as_matrix(part.block.column(field))[part.start : part.stop]
+            matrix = as_matrix(part.block.column(field), field.type)[part.start : part.stop]
             yield VectorBlock(part.first, matrix, _norms(part, field))
 
-    def vectors_at(self, field_id: int, rows: Rows) -> Matrix:
-        """(m, dim) float32 vectors of some rows, in the given order; a copy."""
-        return as_matrix(self._gather(self._vector_field(field_id), rows))
+    def vectors_at(self, field_id: int, rows: Rows) -> npt.NDArray[Any]:
+        """(m, width) vectors of some rows as they are stored, in the given order; a copy."""
+        field = self._vector_field(field_id)
+        if len(rows) > FEW_ROWS:
+            # Arrow's take lets other threads run while it waits for pages; NumPy's does not.
+            return as_matrix(self._gather(field, rows), field.type)
+        if len(self.parts) == 1:
+            part = self.parts[0]
+            matrix = as_matrix(part.block.column(field), field.type)
+            return matrix[rows + part.start if part.start else rows]
+        return self._few_vectors(field, rows)
+
+    def _few_vectors(self, field: Field, rows: Rows) -> npt.NDArray[Any]:
+        found = np.empty((len(rows), vector_bytes(field) // STORED[field.type].itemsize), STORED[field.type])
+        owner = np.searchsorted(self._firsts, rows, side="right") - 1
+        for which in set(owner.tolist()):
+            part = self.parts[which]
+            place = owner == which
+            matrix = as_matrix(part.block.column(field), field.type)
+            found[place] = matrix[rows[place] + (part.start - part.first)]
+        return found
 
     def _vector_field(self, field_id: int) -> Field:
         field = self.schema.by_id[field_id]
-        if field.type is not DataType.FLOAT_VECTOR:
+        if field.type not in STORED:
             raise Unimplemented(f"field {field.name!r}: search on {field.type.name} is not built")
         return field
 
@@ -193,6 +245,16 @@ def default_column(field: Field, rows: int) -> pa.Array:
     if field.dynamic:
         return pa.repeat(pa.scalar(b"{}", kind), rows)
     return pa.nulls(rows, kind)
+
+
+def vector_norms(column: pa.Array, field: Field) -> Matrix:
+    """(n,) float32 squared lengths of a vector column that is not binary."""
+    matrix = as_matrix(column, field.type)
+    pieces = [
+        squared_lengths(as_floats(matrix[start : start + CONVERTED_AT_ONCE], field.type))
+        for start in range(0, len(matrix), CONVERTED_AT_ONCE)
+    ]
+    return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.float32), *pieces])
 
 
 def squared_lengths(matrix: Matrix) -> Matrix:

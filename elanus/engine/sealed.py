@@ -4,20 +4,22 @@ from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from elanus.engine import index as indexes
+from elanus.engine import scalar_index
 from elanus.engine.deletes import Deletes
 from elanus.engine.index.vector_index import VectorIndex
+from elanus.engine.json_column import JsonPaths, Shredded, shred
 from elanus.engine.keys import KeyIndex, Rows
-from elanus.engine.reader import Matrix, Part, Reader, squared_lengths
-from elanus.engine.segment_file import OpenFile, SegmentFile
+from elanus.engine.reader import Matrix, Part, Reader, vector_norms
+from elanus.engine.scalar_index import ScalarIndex
+from elanus.engine.segment_file import ColumnStats, OpenFile, SegmentFile
 from elanus.engine.visibility import DeletedRows, Mask, Times
-from elanus.model.columns import ALL_PARTITIONS, DELETE_TS, TS, as_matrix
+from elanus.model.columns import ALL_PARTITIONS, DELETE_TS, TS
 from elanus.model.errors import CorruptError
 from elanus.model.nouns import IndexFile, RangeDelete, Segment
 from elanus.model.schema import Field, Schema
@@ -38,7 +40,8 @@ class SealedSegment:
         self._deleted = DeletedRows()
         self._starts = np.array([r.start for r in file.stats.partitions], np.int64)
         self._ids = np.array([r.partition_id for r in file.stats.partitions], np.int64)
-        self._indexes: dict[int, tuple[IndexFile, VectorIndex]] = {}
+        self._vectors: dict[int, tuple[IndexFile, VectorIndex]] = {}
+        self._scalars: dict[int, tuple[IndexFile, ScalarIndex]] = {}
         self._masks: OrderedDict[tuple[frozenset[int] | None, int], tuple[object, Mask]] = OrderedDict()
         self._masks_kept = masks_kept
         self._lock = Lock()
@@ -87,22 +90,28 @@ class SealedSegment:
 
     def attach_index(self, file: IndexFile, path: Path) -> None:
         """Load an index and use it from the next reader on. Raises CorruptError or NewerFormatError."""
+        index: VectorIndex | ScalarIndex
         if file.metric is None:
-            raise CorruptError(f"vector index {file.index_id} of segment {self.meta.name} names no metric")
-        index = indexes.load(file.type, path, file.metric)
+            index = scalar_index.load(path)
+        else:
+            index = indexes.load(file.type, path, file.metric)
         if index.rows != self.rows:
             raise CorruptError(
                 f"index {path} has {index.rows} rows; segment {self.meta.name} has {self.rows}"
             )
-        self._indexes = {**self._indexes, file.index_id: (file, index)}
+        if isinstance(index, ScalarIndex):
+            self._scalars = {**self._scalars, file.index_id: (file, index)}
+        else:
+            self._vectors = {**self._vectors, file.index_id: (file, index)}
 
     def detach_index(self, index_id: int) -> None:
         """Readers that have it keep it; unknown ids are ignored."""
-        self._indexes = {i: pair for i, pair in self._indexes.items() if i != index_id}
+        self._vectors = {i: pair for i, pair in self._vectors.items() if i != index_id}
+        self._scalars = {i: pair for i, pair in self._scalars.items() if i != index_id}
 
     @property
     def attached(self) -> tuple[IndexFile, ...]:
-        return tuple(file for file, _ in self._indexes.values())
+        return tuple(file for file, _ in (*self._vectors.values(), *self._scalars.values()))
 
     def reader(self, at_ts: int, partitions: frozenset[int] | None = None) -> Reader:
         """Rows with ts <= `at_ts` in `partitions` (None: all), without those deleted at or before `at_ts`."""
@@ -116,14 +125,15 @@ class SealedSegment:
             self.schema,
             (Part(block, 0, block.rows, 0),),
             lambda: self._mask(at_ts, partitions, deleted.mask(at_ts, 0, block.rows)),
-            {file.field_id: index for file, index in self._indexes.values()},
+            {file.field_id: index for file, index in self._vectors.values()},
             stats.partitions,
-            block.cache,
+            {(file.field_id, index.path): index for file, index in self._scalars.values()},
+            block.stats,
         )
 
     def close(self) -> None:
         """Let go of the files; readers that are open keep what they use until they go."""
-        self._indexes = {}
+        self._vectors, self._scalars = {}, {}
         self._masks.clear()
 
     def _mask(self, at_ts: int, partitions: frozenset[int] | None, alive: Mask | None) -> Mask | None:
@@ -168,7 +178,7 @@ class _FileBlock:
         self.rows = file.stats.rows
         self._columns: dict[int, pa.Array] = dict(older._columns) if older else {}
         self._norms: dict[int, Matrix] = dict(older._norms) if older else {}
-        self.cache: dict[str, Any] = {}
+        self._paths = JsonPaths()
         # One reader of the Parquet file at a time; two threads must not read the same column twice either.
         self._lock: Lock = older._lock if older else Lock()
 
@@ -181,10 +191,21 @@ class _FileBlock:
                     found = self._columns[field.id] = self.file.field(field)
         return found
 
+    def json(self, field: Field, path: tuple[str | int, ...]) -> Shredded:
+        def read() -> Shredded:
+            with self._lock:
+                found = self.file.json(field, path)
+            return shred(self.column(field), path) if found is None else found
+
+        return self._paths.get(field.id, path, read)
+
+    def stats(self, field: Field) -> ColumnStats | None:
+        return self.file.stats.columns.get(field.key)
+
     def norms(self, field: Field) -> Matrix:
         found = self._norms.get(field.id)
         if found is None:
-            found = self._norms[field.id] = squared_lengths(as_matrix(self.column(field)))
+            found = self._norms[field.id] = vector_norms(self.column(field), field)
         return found
 
     @cached_property

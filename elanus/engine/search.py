@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from elanus.engine.exact import SCRATCH_BYTES, exact_search
+from elanus.engine.filter import evaluate
+from elanus.engine.filter_bounds import possible
+from elanus.engine.index.vector_index import Queries
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader
 from elanus.engine.visibility import Mask, Times
 from elanus.model.columns import arrow_type
 from elanus.model.schema import Field
-from elanus.model.types import Metric
+from elanus.model.types import DataType, Metric
 
 if TYPE_CHECKING:
     from elanus.expr.plan import Plan
@@ -55,7 +58,7 @@ class Found(NamedTuple):
 def search(
     readers: Sequence[Reader],
     field: Field,
-    queries: Matrix,
+    queries: Queries,
     k: int,
     metric: Metric,
     params: dict[str, Any],
@@ -63,12 +66,14 @@ def search(
     threads: int = 1,
     scratch_bytes: int = SCRATCH_BYTES,
 ) -> Hits:
-    """The k rows nearest to each of (nq, dim) float32 queries; of equal keys the best score.
+    """The k rows nearest to each of (nq, dim) queries; of equal keys the best score.
+
+    Queries are float32, or (nq, dim / 8) uint8 for binary vectors.
 
     `params` as `index.check_search` returned them for the field's index type; with `radius`, a range search.
     Equal scores are ordered by key.
     """
-    queries = np.ascontiguousarray(queries, np.float32)
+    queries = np.ascontiguousarray(queries, np.uint8 if field.type is DataType.BINARY_VECTOR else np.float32)
     numbered = [(i, r) for i, r in enumerate(readers) if r.rows]
     if not numbered or not len(queries):
         return _no_hits(readers, len(queries))
@@ -142,13 +147,16 @@ def _selected(reader: Reader, plan: "Plan | None") -> Mask | None:
     visible = reader.mask()
     if plan is None or plan.is_true:
         return visible
+    may = possible(plan.root, reader.bounds, reader.rows)
+    if not may.true:
+        return np.zeros(reader.rows, np.bool_)
+    if not (may.false or may.null):
+        return visible
     keys = plan.primary_keys()
     if keys is not None:
         matching = np.zeros(reader.rows, np.bool_)
         matching[reader.rows_of(keys)] = True
     else:
-        from elanus.engine.filter import evaluate
-
         matching = evaluate(plan, reader)
     return matching if visible is None else matching & visible
 
@@ -169,7 +177,7 @@ def _matching(reader: Reader, plan: "Plan | None") -> Rows:
 def _search_reader(
     reader: Reader,
     field: Field,
-    queries: Matrix,
+    queries: Queries,
     k: int,
     metric: Metric,
     params: dict[str, Any],

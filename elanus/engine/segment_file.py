@@ -2,8 +2,9 @@
 
 Below a segment's prefix: `rows.parquet` (zstd: scalar fields by id, `p`, `ts`, and `dts` in a compacted
 one), `<field id>.arrow` for each dense vector field (an uncompressed Arrow IPC file with one record batch,
-values at a multiple of 64 bytes, to be memory-mapped as a matrix) and `stats.json`, which lists the others
-with length and CRC32C. Rows are sorted by (partition, ts). Every file carries the format version.
+values at a multiple of 64 bytes, to be memory-mapped as a matrix), `<field id>.json.parquet` for each JSON
+field (see `json_file`) and `stats.json`, which lists the others with length and CRC32C. Rows are sorted by
+(partition, ts). Every file carries the format version.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from elanus.engine.json_column import Path as JsonPath
+from elanus.engine.json_column import Shredded
+from elanus.engine.json_file import FORMAT_KEY, JsonFile, write_json
 from elanus.engine.reader import default_column
 from elanus.model.columns import DELETE_TS, PARTITION, TS, arrow_type
 from elanus.model.errors import CorruptError, NewerFormatError
@@ -80,6 +84,10 @@ def vector_file(field: Field) -> str:
     return f"{field.key}.arrow"
 
 
+def json_file(field: Field) -> str:
+    return f"{field.key}.json.parquet"
+
+
 def has_own_file(field: Field) -> bool:
     """Dense vectors have a file each; sparse ones are a column of rows.parquet."""
     return field.type.is_vector and field.type is not DataType.SPARSE_FLOAT_VECTOR
@@ -113,6 +121,10 @@ def write_segment(
         write_page_checksum=True,
     )
     names = [ROWS_FILE]
+    for field in schema.fields:
+        name = json_file(field)
+        if field.type is DataType.JSON and write_json(table.column(field.key), directory / name):
+            names.append(name)
     for field in filter(has_own_file, schema.fields):
         _write_vectors(rows.column(field.key), order, directory / vector_file(field))
         names.append(vector_file(field))
@@ -208,8 +220,15 @@ class SegmentFile:
     """An open segment: vectors mapped, scalar columns read on demand (and not kept here)."""
 
     def __init__(
-        self, stats: SegmentStats, rows: pq.ParquetFile, path: Path, vectors: Mapping[str, pa.Array]
+        self,
+        stats: SegmentStats,
+        rows: pq.ParquetFile,
+        path: Path,
+        vectors: Mapping[str, pa.Array],
+        shreds: Mapping[str, Path],
     ):
+        self._shreds = shreds
+        self._json: dict[str, JsonFile] = {}
         self.stats = stats
         self._rows = rows
         self._path = path
@@ -238,7 +257,20 @@ class SegmentFile:
             for field in filter(has_own_file, schema.fields)
             if vector_file(field) in paths
         }
-        return cls(stats, rows, paths[ROWS_FILE], vectors)
+        shreds = {field.key: paths[json_file(field)] for field in schema.fields if json_file(field) in paths}
+        return cls(stats, rows, paths[ROWS_FILE], vectors, shreds)
+
+    def json(self, field: Field, path: JsonPath) -> Shredded | None:
+        """(rows,) what is at `path` of a JSON field; None where the documents have to be parsed.
+
+        One caller at a time.
+        """
+        file = self._shreds.get(field.key)
+        if file is None:
+            return None
+        if field.key not in self._json:
+            self._json[field.key] = JsonFile(_open_shreds(file, self.stats.rows), file)
+        return self._json[field.key].at(path)
 
     def field(self, field: Field) -> pa.Array:
         """(rows,) values of a field: vectors as they are mapped, scalars read anew at each call."""
@@ -315,12 +347,20 @@ class _Versioned(msgspec.Struct):
     format: int
 
 
+def _open_shreds(path: Path, rows: int) -> pq.ParquetFile:
+    return _open_parquet(path, rows, FORMAT_KEY)
+
+
 def _open_rows(path: Path, rows: int) -> pq.ParquetFile:
+    return _open_parquet(path, rows, _FORMAT_KEY)
+
+
+def _open_parquet(path: Path, rows: int, key: bytes) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise CorruptError(f"segment file {path} cannot be read: {error}") from error
-    _check_version(file.schema_arrow.metadata, path)
+    _check_version(file.schema_arrow.metadata, path, key)
     if file.metadata.num_rows != rows:
         raise CorruptError(f"segment file {path} has {file.metadata.num_rows} rows instead of {rows}")
     return file
@@ -341,8 +381,8 @@ def _map_vectors(path: Path, field: Field, rows: int) -> pa.Array:
     return column
 
 
-def _check_version(metadata: Mapping[bytes, bytes] | None, path: Path) -> None:
-    text = (metadata or {}).get(_FORMAT_KEY, b"")
+def _check_version(metadata: Mapping[bytes, bytes] | None, path: Path, key: bytes = _FORMAT_KEY) -> None:
+    text = (metadata or {}).get(key, b"")
     if not text.isdigit() or int(text) < 1:
         raise CorruptError(f"{path} is not a segment file: it has no format version")
     _refuse_newer(int(text), path)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from elanus.expr.binder import Binder
 from elanus.expr.parser import Limits, parse_tree
-from elanus.expr.plan import Always, Plan, Predicate
+from elanus.expr.plan import Always, Json, Plan, Predicate
 from elanus.expr.scope import Scope, TemplateValue
 from elanus.model.errors import InvalidExpression
 from elanus.model.schema import Schema
 
-__all__ = ["Limits", "Plan", "Predicate", "TemplateValue", "parse"]
+__all__ = ["Limits", "Plan", "Predicate", "TemplateValue", "json_path", "parse"]
 
 _DEFAULT_LIMITS = Limits()
 
@@ -37,3 +37,13 @@ def parse(
     scope = Scope(text, schema, templates or {})
     root = Binder(scope, limits.max_depth).condition(tree)
     return Plan(root, frozenset(scope.fields), schema.primary.id)
+
+
+def json_path(text: str, schema: Schema) -> Json:
+    """What a path such as `meta["a"]["b"]` or a dynamic key names. Raises InvalidExpression."""
+    tree = parse_tree(text, _DEFAULT_LIMITS)
+    scope = Scope(text, schema, {})
+    found = Binder(scope, _DEFAULT_LIMITS.max_depth).bind(tree)
+    if not isinstance(found, Json):
+        raise scope.error(tree, "expected a path of a JSON field or of the dynamic field")
+    return found

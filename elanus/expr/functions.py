@@ -1,10 +1,11 @@
 """Calls: which functions there are, what they take, what they become."""
 
+import re
 from collections.abc import Callable
 
 from elanus.expr import tree
 from elanus.expr.casts import gather, scalar
-from elanus.expr.plan import Column, Constant, Contains, Json, Kind, Length, Node
+from elanus.expr.plan import Column, Compare, Constant, Contains, Element, Json, Kind, Length, Like, Node
 from elanus.expr.scope import Scope
 from elanus.model.types import DataType
 
@@ -30,30 +31,44 @@ UNBUILT = (
     "st_within",
     "st_dwithin",
     "st_isvalid",
-    "empty",
-    "starts_with",
 )
 _CONTAINS = ("contains", "contains_all", "contains_any")
-_NAMES = ("array_length", *(f"{kind}_{name}" for kind in ("json", "array") for name in _CONTAINS))
+_TEXT = ("empty", "starts_with")
+_NAMES = ("array_length", *_TEXT, *(f"{kind}_{name}" for kind in ("json", "array") for name in _CONTAINS))
 
 
-def call(scope: Scope, node: tree.Call, bind: Bind) -> Length | Contains:
+def call(scope: Scope, node: tree.Call, bind: Bind) -> Length | Contains | Compare | Like:
     """Raises Unimplemented for a function that is known but not built, else InvalidExpression."""
     name = node.name.lower()
-    known = node.name in (name, name.upper()) or name in ("empty", "starts_with")
+    known = node.name in (name, name.upper()) or name in _TEXT
     if known and name in UNBUILT:
         raise scope.unimplemented(node, f"the function {name}")
     if not known or name not in _NAMES:
         hint = scope.nearest(name, (*_NAMES, *UNBUILT))
         raise scope.error(node, f"there is no function {node.name!r}{hint}")
-    wanted = 1 if name == "array_length" else 2
+    wanted = 1 if name in ("array_length", "empty") else 2
     if len(node.arguments) != wanted or node.options:
         found = f"{len(node.arguments)} and {len(node.options)} options"
         raise scope.error(node, f"{name} takes {wanted} argument{'s' * (wanted > 1)}, found {found}")
+    if name in _TEXT:
+        return _text(scope, node, name, bind)
     array = _array(scope, node.arguments[0], name, bind)
     if name == "array_length":
         return Length(array)
     return _contains(scope, node, name, array, bind)
+
+
+def _text(scope: Scope, node: tree.Call, name: str, bind: Bind) -> Compare | Like:
+    """`empty(text)`, `starts_with(text, "prefix")`."""
+    value = bind(node.arguments[0])
+    if not isinstance(value, (Column, Element)) or value.type is not DataType.VARCHAR:
+        raise scope.error(node.arguments[0], f"the first argument of {name} must be a VARCHAR field")
+    if name == "empty":
+        return Compare("==", value, Constant(Kind.STRING, ""))
+    prefix = bind(node.arguments[1])
+    if not isinstance(prefix, Constant) or not isinstance(prefix.value, str):
+        raise scope.error(node.arguments[1], "the second argument of starts_with must be a string")
+    return Like(value, re.sub(r"([\\%_])", r"\\\1", prefix.value) + "%")
 
 
 def _array(scope: Scope, node: tree.Syntax, name: str, bind: Bind) -> Column | Json:

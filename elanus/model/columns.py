@@ -4,6 +4,8 @@ A batch of rows anywhere below `access` is a `pyarrow.RecordBatch` or `Table` wh
 field id (`Field.key`) plus the system columns.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -76,8 +78,37 @@ def row_schema(schema: Schema) -> pa.Schema:
     return pa.schema([*columns, pa.field(PARTITION, pa.int64(), nullable=False)])
 
 
-def as_matrix(column: pa.FixedSizeListArray) -> npt.NDArray[np.float32]:
-    """Zero-copy (n, dim) float32 view of a FLOAT_VECTOR column without nulls."""
-    dim = column.type.list_size
-    matrix: npt.NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), dim)
-    return matrix
+# Any: one dtype a vector type.
+STORED: dict[DataType, np.dtype[Any]] = {
+    DataType.FLOAT_VECTOR: np.dtype("<f4"),
+    DataType.FLOAT16_VECTOR: np.dtype("<f2"),
+    DataType.BFLOAT16_VECTOR: np.dtype("<u2"),
+    DataType.INT8_VECTOR: np.dtype(np.int8),
+    DataType.BINARY_VECTOR: np.dtype(np.uint8),
+}
+"""What an element of a dense vector is, stored and on the wire; bfloat16 as its 16 bits, 8 bits to the byte
+of a binary vector."""
+
+
+def as_matrix(column: pa.Array, type: DataType = DataType.FLOAT_VECTOR) -> npt.NDArray[Any]:
+    """Zero-copy (n, width) view of a dense vector column without nulls, in the type it is stored in."""
+    dtype = STORED[type]
+    data = column.buffers()[-1]
+    if type is DataType.FLOAT_VECTOR:
+        bytes_each = 4 * column.type.list_size
+        # The offset of a sliced list stays in the list; its values keep theirs.
+        start = column.offset * bytes_each + 4 * column.values.offset
+    else:
+        bytes_each = column.type.byte_width
+        start = column.offset * bytes_each
+    width = bytes_each // dtype.itemsize
+    if not len(column):
+        return np.empty((0, width), dtype)
+    return np.frombuffer(data, dtype, len(column) * width, start).reshape(len(column), width)
+
+
+def as_floats(matrix: npt.NDArray[Any], type: DataType) -> npt.NDArray[np.float32]:
+    """(n, dim) float32 values of stored vectors that are not binary; no copy where they are float32."""
+    if type is DataType.BFLOAT16_VECTOR:
+        return (matrix.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return matrix.astype(np.float32, copy=False)

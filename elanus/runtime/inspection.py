@@ -225,11 +225,15 @@ class Inspection:
 
     def check_index(self, index: IndexFile) -> None:
         # An index that searches the vectors themselves has no file.
-        if index.path and self.check_object(index.path, index.bytes) and self.verify and index.metric:
-            from elanus.engine.index import load
+        if index.path and self.check_object(index.path, index.bytes) and self.verify:
+            from elanus.engine import index as vectors
+            from elanus.engine import scalar_index as scalars
 
             try:
-                load(index.type, self.object_file(index.path), index.metric)
+                if index.metric is None:
+                    scalars.load(self.object_file(index.path))
+                else:
+                    vectors.load(index.type, self.object_file(index.path), index.metric)
             except ElanusError as error:
                 self.problem(error)
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import msgspec
 
 from elanus.engine import index as indexes
+from elanus.engine import scalar_index as scalars
 from elanus.engine.segment_file import SegmentFile
-from elanus.model.columns import as_matrix
+from elanus.model.columns import as_floats, as_matrix
 from elanus.model.errors import NotFoundError
-from elanus.model.nouns import IndexFile
+from elanus.model.nouns import IndexDefinition, IndexFile
+from elanus.model.schema import Field
+from elanus.model.types import DataType
 from elanus.roles.index import IndexTask
 from elanus.storage import keys
 from elanus.storage.catalog import Catalog
@@ -39,17 +42,14 @@ class LocalIndexNode:
         if collection is None:
             raise NotFoundError(f"collection {task.collection_id} was dropped")
         segment, definition = task.segment, task.definition
-        assert definition.metric is not None, "a vector index has a metric"
         field = collection.schema.by_id[definition.field_id]
         with ExitStack() as stack:
 
             def open_file(name: str) -> Path:
                 return stack.enter_context(self._objects.open_local(f"{segment.prefix}/{name}")).path
 
-            vectors = as_matrix(SegmentFile.open(open_file, collection.schema).field(field))
-            built = indexes.build(
-                definition.type, vectors, definition.metric, definition.params, self._limits.threads
-            )
+            file = SegmentFile.open(open_file, collection.schema)
+            built = self._built(file, field, definition)
         path = keys.index_path(task.collection_id, task.channel.id, segment.name, definition.id, task.job_id)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="index-") as directory:
             local = Path(directory) / "index"
@@ -59,9 +59,22 @@ class LocalIndexNode:
         return IndexFile(
             index_id=definition.id,
             field_id=definition.field_id,
-            type=definition.type,
+            type=built.type,
             metric=definition.metric,
             path=path,
             bytes=size,
             params=definition.params,
+        )
+
+    def _built(
+        self, file: SegmentFile, field: Field, definition: IndexDefinition
+    ) -> indexes.VectorIndex | scalars.ScalarIndex:
+        column = file.field(field)
+        if definition.metric is None:
+            return scalars.build(definition.type, column, field, definition.params)
+        vectors = as_matrix(column, field.type)
+        if field.type is not DataType.BINARY_VECTOR:
+            vectors = as_floats(vectors, field.type)
+        return indexes.build(
+            definition.type, vectors, definition.metric, definition.params, self._limits.threads
         )

@@ -57,3 +57,9 @@ def test_the_walk_of_the_document_passes(folder: Path, version: str, server: Ser
 def test_the_asynchronous_client_passes(version: str, server: Server) -> None:
     printed = run(PROGRAMS / "hello_async.py", server.address, requirements=(f"pymilvus=={version}",))
     assert printed.endswith("PASS\n")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_data_type_passes_through_storage_filter_and_search(version: str, server: Server) -> None:
+    printed = run(PROGRAMS / "walk_types.py", server.address, requirements=(f"pymilvus=={version}", "numpy"))
+    assert printed.endswith("PASS\n")

@@ -9,6 +9,7 @@ from elanus.access.translate.params import pairs, to_pairs
 from elanus.access.translate.statuses import success
 from elanus.access.validation import check_name
 from elanus.model.errors import IndexNotFound, InvalidParameter
+from elanus.model.index_parameters import AUTOINDEX, HYBRID
 from elanus.model.limits import Limits
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def _state(index: IndexState) -> int:
 def _description(index: IndexState) -> Any:
     """The parameters as the client sent them; type and metric always, as some clients send none."""
     definition = index.definition
-    params = {"index_type": definition.type}
+    # Which type a segment got is no client's business.
+    params = {"index_type": AUTOINDEX if definition.type == HYBRID else definition.type}
     if definition.metric is not None:
         params["metric_type"] = str(definition.metric)
     params |= {key: value for key, value in definition.requested.items() if value != ""}

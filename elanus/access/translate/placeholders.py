@@ -7,23 +7,17 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from elanus.access.protocol import messages
+from elanus.model.columns import STORED, as_floats
 from elanus.model.errors import InvalidParameter, Unimplemented
 from elanus.model.types import DataType
 
-# Any: one dtype a type.
-_DENSE: dict[DataType, np.dtype[Any]] = {
-    DataType.FLOAT_VECTOR: np.dtype("<f4"),
-    DataType.FLOAT16_VECTOR: np.dtype("<f2"),
-    DataType.BFLOAT16_VECTOR: np.dtype("<u2"),
-    DataType.INT8_VECTOR: np.dtype(np.int8),
-    DataType.BINARY_VECTOR: np.dtype(np.uint8),
-}
-"""What a value of a query vector is on the wire; bfloat16 as its 16 bits, binary vectors 8 to the byte."""
 
-
-# Any: the dtype is the query type's.
+# Any: float32, or the bytes of binary vectors.
 def queries(group: bytes) -> tuple[DataType, npt.NDArray[Any]]:
-    """The type of the query vectors and the vectors, (nq, dim). Raises InvalidParameter, Unimplemented."""
+    """The type of the query vectors, and (nq, dim) float32 of them, or (nq, dim / 8) uint8 of binary ones.
+
+    Raises InvalidParameter, Unimplemented.
+    """
     try:
         parsed = messages.PlaceholderGroup.FromString(group)
     except DecodeError as error:
@@ -38,10 +32,11 @@ def queries(group: bytes) -> tuple[DataType, npt.NDArray[Any]]:
         type = DataType(number)
     except ValueError:
         raise Unimplemented(f"queries of placeholder type {number} are not implemented") from None
-    dtype = _DENSE.get(type)
+    dtype = STORED.get(type)
     if dtype is None:
         raise Unimplemented(f"queries of type {type.name} are not implemented")
-    return type, _matrix(placeholder.values, dtype)
+    vectors = _matrix(placeholder.values, dtype)
+    return type, vectors if type is DataType.BINARY_VECTOR else as_floats(vectors, type)
 
 
 def _matrix(values: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from elanus.access.protocol import messages
 from elanus.access.requests import QueryResult, Rows, SearchResult
 from elanus.access.translate.rows import SCALAR_KIND, VECTOR_KIND
+from elanus.model.columns import as_matrix
 from elanus.model.errors import Unimplemented
 from elanus.model.schema import DYNAMIC_FIELD, Field, Schema
 from elanus.model.types import DataType
@@ -176,7 +177,7 @@ def _set_vectors(vectors: Any, column: pa.Array, field: Field) -> None:
         return
     vectors.dim = field.dim
     if field.type is DataType.FLOAT_VECTOR:
-        flat = column.flatten().to_numpy(zero_copy_only=False).astype("<f4", copy=False)
-        vectors.float_vector.CopyFrom(messages.FloatArray(data=[flat.tobytes()] if len(flat) else []))
+        flat = as_matrix(column).tobytes()
+        vectors.float_vector.CopyFrom(messages.FloatArray(data=[flat] if flat else []))
     else:
-        setattr(vectors, kind, b"".join(column.to_pylist()))
+        setattr(vectors, kind, as_matrix(column, field.type).tobytes())

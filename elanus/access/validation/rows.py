@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from elanus.model.columns import as_floats, as_matrix
 from elanus.model.errors import InvalidParameter, TooLarge
 from elanus.model.limits import UNLIMITED, Limits
 from elanus.model.schema import Field, Schema
@@ -68,8 +69,8 @@ def _check_floats(column: pa.Array, field: Field, schema: Schema, limits: Limits
         )
 
 
-def _check_vectors(column: pa.FixedSizeListArray, field: Field, schema: Schema, limits: Limits) -> None:
-    values = column.flatten().to_numpy(zero_copy_only=True)
+def _check_vectors(column: pa.Array, field: Field, schema: Schema, limits: Limits) -> None:
+    values = as_floats(as_matrix(column, field.type), field.type).reshape(-1)
     # The sum of finite float32 in float64 is finite: one pass without a mask for the usual case.
     with np.errstate(invalid="ignore"):
         if np.isfinite(values.sum(dtype=np.float64)):
@@ -164,4 +165,6 @@ _CHECKS: dict[DataType, Callable[[Any, Field, Schema, Limits], None]] = {
     DataType.JSON: _check_json,
     DataType.ARRAY: _check_arrays,
     DataType.FLOAT_VECTOR: _check_vectors,
+    DataType.FLOAT16_VECTOR: _check_vectors,
+    DataType.BFLOAT16_VECTOR: _check_vectors,
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from elanus.access.requests import CreateCollection
 from elanus.access.validation.names import check_field_name, check_name
 from elanus.model.codes import Code
+from elanus.model.columns import STORED as STORED_VECTORS
 from elanus.model.errors import InvalidParameter, MissingParameter, Unimplemented
 from elanus.model.limits import Limits
 from elanus.model.properties import MAX_CAPACITY, MAX_LENGTH, Scope, check
@@ -27,11 +28,14 @@ SCALARS = frozenset(
         DataType.ARRAY,
     }
 )
-STORED = SCALARS | {DataType.FLOAT_VECTOR}
+DENSE = frozenset(STORED_VECTORS)
+STORED = SCALARS | DENSE
 """Field types that the engine stores and searches."""
 ELEMENTS = SCALARS - {DataType.JSON, DataType.ARRAY}
 KEYS = frozenset({DataType.INT64, DataType.VARCHAR})
 _MIN_DIMENSION = 2
+_BITS = 8
+"""In a byte: a binary vector fills its last one."""
 
 
 def check_collection(request: CreateCollection, limits: Limits) -> None:
@@ -133,7 +137,7 @@ def check_field(field: Field, limits: Limits) -> None:
         raise InvalidParameter(f"field {field.name!r} has type {field.type.name}; use VARCHAR for text")
     if field.type not in STORED:
         raise Unimplemented(f"field {field.name!r} has type {field.type.name}, which is not implemented")
-    if field.type is DataType.FLOAT_VECTOR:
+    if field.type in DENSE:
         _check_vector(field, limits)
     elif field.dim:
         raise InvalidParameter(
@@ -199,10 +203,13 @@ def _check_clustering_key(field: Field) -> None:
 def _check_vector(field: Field, limits: Limits) -> None:
     if not field.dim:
         raise MissingParameter(f"field {field.name!r} has no dim; give the dimension of its vectors")
-    if not _MIN_DIMENSION <= field.dim <= limits.dimension:
+    binary = field.type is DataType.BINARY_VECTOR
+    least, most = (_BITS, _BITS * limits.dimension) if binary else (_MIN_DIMENSION, limits.dimension)
+    if not least <= field.dim <= most:
+        raise InvalidParameter(f"dim of field {field.name!r} is {field.dim}; it must be in [{least}, {most}]")
+    if binary and field.dim % _BITS:
         raise InvalidParameter(
-            f"dim of field {field.name!r} is {field.dim}; "
-            f"it must be in [{_MIN_DIMENSION}, {limits.dimension}]"
+            f"dim of field {field.name!r} is {field.dim}; a binary vector's must be a multiple of {_BITS}"
         )
     if field.nullable:
         raise Unimplemented(f"field {field.name!r} is a nullable vector, which is not implemented")

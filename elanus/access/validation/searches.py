@@ -3,6 +3,7 @@
 import numpy as np
 
 from elanus.access.requests import Query, Search
+from elanus.model.columns import STORED
 from elanus.model.errors import InvalidParameter, TooLarge, Unimplemented
 from elanus.model.limits import Limits
 from elanus.model.schema import Field, Schema
@@ -79,14 +80,16 @@ def check_vectors(search: Search, field: Field, metric: Metric | None) -> None:
         raise InvalidParameter(
             f"the query vectors are {search.query_type.name}; field {field.name!r} is {field.type.name}"
         )
-    if field.type is not DataType.FLOAT_VECTOR:
+    if field.type not in STORED:
         raise Unimplemented(f"a search in field {field.name!r} of type {field.type.name} is not implemented")
-    dim = search.queries.shape[1]
+    binary = field.type is DataType.BINARY_VECTOR
+    dim = search.queries.shape[1] * (8 if binary else 1)
     if dim != field.dim:
         raise InvalidParameter(
             f"the query vectors have dimension {dim}; field {field.name!r} has dimension {field.dim}"
         )
-    _check_finite(search)
+    if not binary:
+        _check_finite(search)
     asked = search.metric.upper()
     if asked and asked not in Metric.__members__:
         raise InvalidParameter(f"metric_type is {search.metric!r}; it must be one of {', '.join(Metric)}")

@@ -1,8 +1,8 @@
-"""Vector indexes by the protocol's type name: what may be asked of each, and how it is built and loaded.
+"""Vector indexes by the protocol's type name: how each is built and loaded.
 
-A family is a module with `build` and `load`; what parameters it takes stands in `parameters`. FLAT has no
-index file: its search is the exact one over the segment's vectors, which are always there. The kernels are
-imported when the first index is built or loaded, not when parameters are checked.
+A family is a module with `build` and `load`; what parameters it takes stands in `model.index_parameters`.
+FLAT and BIN_FLAT have no index file: their search is the exact one over the segment's vectors, which are
+always there. The kernels are imported when the first index is built or loaded.
 """
 
 from pathlib import Path
@@ -11,33 +11,30 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from elanus.engine.index.parameters import check_build, check_search, resolve
 from elanus.engine.index.vector_index import VectorIndex
 from elanus.model.errors import InvalidParameter
 from elanus.model.types import Metric
 
-__all__ = ["VectorIndex", "build", "check_build", "check_search", "has_file", "load", "resolve"]
+__all__ = ["VectorIndex", "build", "load"]
 
 
 class Family(Protocol):
     """The two phases that make an index of one type."""
 
     def build(
-        self, vectors: npt.NDArray[np.float32], metric: Metric, params: dict[str, Any], threads: int
+        self, vectors: npt.NDArray[Any], metric: Metric, params: dict[str, Any], threads: int
     ) -> VectorIndex: ...
     def load(self, path: Path, metric: Metric) -> VectorIndex: ...
 
 
-def has_file(type: str) -> bool:
-    """Whether an index of this type is built and stored; FLAT is not."""
-    return resolve(type) != "FLAT"
-
-
 def build(
-    type: str, vectors: npt.NDArray[np.float32], metric: Metric, params: dict[str, Any], threads: int = 1
+    type: str, vectors: npt.NDArray[Any], metric: Metric, params: dict[str, Any], threads: int = 1
 ) -> VectorIndex:
-    """Index (n, dim) float32 vectors, n >= 1; `params` as `check_build` returned them."""
-    return _family(type).build(vectors, metric, params, threads)
+    """Index (n, dim) float32 vectors, or (n, dim / 8) uint8 of binary ones, n >= 1.
+
+    `params` as `check_build` returned them.
+    """
+    return _family(type).build(np.asarray(vectors), metric, params, threads)
 
 
 def load(type: str, path: Path, metric: Metric) -> VectorIndex:
@@ -49,7 +46,7 @@ def load(type: str, path: Path, metric: Metric) -> VectorIndex:
 
 
 def _family(type: str) -> Family:
-    match resolve(type):
+    match type:
         case "HNSW":
             from elanus.engine.index import hnsw
 
@@ -58,4 +55,18 @@ def _family(type: str) -> Family:
             from elanus.engine.index import ivf_flat
 
             return ivf_flat
-    raise InvalidParameter(f"index type {type} has no index file; HNSW and IVF_FLAT have")
+        case "IVF_SQ8":
+            from elanus.engine.index import ivf_sq8
+
+            return ivf_sq8
+        case "IVF_PQ":
+            from elanus.engine.index import ivf_pq
+
+            return ivf_pq
+        case "BIN_IVF_FLAT":
+            from elanus.engine.index import bin_ivf_flat
+
+            return bin_ivf_flat
+    raise InvalidParameter(
+        f"index type {type} has no index file; HNSW, IVF_FLAT, IVF_SQ8, IVF_PQ and BIN_IVF_FLAT have"
+    )

@@ -41,20 +41,33 @@ def build(
     vectors: npt.NDArray[np.float32], metric: Metric, params: dict[str, Any], threads: int
 ) -> IvfFlatIndex:
     """`params`: nlist."""
-    faiss.omp_set_num_threads(threads)
-    rows, dim = vectors.shape
-    lists = max(1, min(params["nlist"], rows // ROWS_PER_LIST))
-    quantizer = faiss.IndexFlat(dim, faiss_metric(metric))
-    index = faiss.IndexIVFFlat(quantizer, dim, lists, faiss_metric(metric))
-    index.cp.spherical = metric is Metric.COSINE
-    index.train(_sample(vectors, lists * TRAINED_PER_LIST, metric))
-    add_vectors(index, vectors, metric)
-    return IvfFlatIndex(index, metric)
+    lists = list_count(len(vectors), params["nlist"])
+    dim = vectors.shape[1]
+    index = faiss.IndexIVFFlat(coarse(dim, metric), dim, lists, faiss_metric(metric))
+    return IvfFlatIndex(filled(index, vectors, metric, lists, threads), metric)
 
 
 def load(path: Path, metric: Metric) -> IvfFlatIndex:
     """The lists stay in the file's mapped pages."""
     return IvfFlatIndex(read_faiss(path, faiss.IO_FLAG_MMAP_IFC), metric)
+
+
+def list_count(rows: int, nlist: int) -> int:
+    return max(1, min(nlist, rows // ROWS_PER_LIST))
+
+
+def coarse(dim: int, metric: Metric) -> Any:
+    """The quantizer that chooses lists."""
+    return faiss.IndexFlat(dim, faiss_metric(metric))
+
+
+def filled(index: Any, vectors: npt.NDArray[np.float32], metric: Metric, trained: int, threads: int) -> Any:
+    """A faiss IVF index, trained for `trained` centroids and with all the vectors."""
+    faiss.omp_set_num_threads(threads)
+    index.cp.spherical = metric is Metric.COSINE
+    index.train(_sample(vectors, trained * TRAINED_PER_LIST, metric))
+    add_vectors(index, vectors, metric)
+    return index
 
 
 def _sample(vectors: npt.NDArray[np.float32], size: int, metric: Metric) -> npt.NDArray[np.float32]:

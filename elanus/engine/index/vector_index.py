@@ -9,6 +9,8 @@ import numpy.typing as npt
 from elanus.model.types import Metric
 
 Matrix = npt.NDArray[np.float32]
+# Any: float32, or the bytes of binary vectors.
+Queries = npt.NDArray[Any]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -29,13 +31,13 @@ class VectorIndex(Protocol):
 
     def save(self, path: Path) -> None: ...
     def search(
-        self, queries: Matrix, k: int, mask: Mask | None, params: dict[str, Any], threads: int = 1
+        self, queries: Queries, k: int, mask: Mask | None, params: dict[str, Any], threads: int = 1
     ) -> tuple[Matrix, Rows]:
-        """(nq, k) scores and rows, nearest first, of (nq, dim) float32 queries among rows where `mask`."""
+        """(nq, k) scores and rows, nearest first, of (nq, dim) queries among rows where `mask`."""
 
     def range_search(
         self,
-        queries: Matrix,
+        queries: Queries,
         k: int,
         mask: Mask | None,
         params: dict[str, Any],

@@ -136,10 +136,10 @@ def test_errors_reach_the_user_with_code_and_words(quick: Any) -> None:
         quick.search("quick", [[1.0] * DIM], limit=20000)
     with refused(1100, "exists already"):
         quick.create_collection("quick", dimension=DIM)
-    with refused(10, "BINARY_VECTOR, which is not implemented"):
+    with refused(10, "SPARSE_FLOAT_VECTOR, which is not implemented"):
         schema = quick.create_schema()
         schema.add_field("pk", pymilvus.DataType.INT64, is_primary=True)
-        schema.add_field("v", pymilvus.DataType.BINARY_VECTOR, dim=8)
+        schema.add_field("v", pymilvus.DataType.SPARSE_FLOAT_VECTOR)
         quick.create_collection("binary", schema=schema)
 
 

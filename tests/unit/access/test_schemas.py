@@ -140,11 +140,7 @@ def test_a_schema_that_cannot_be_right_is_refused_with_what_would_be(
 @pytest.mark.parametrize(
     "type",
     [
-        DataType.BINARY_VECTOR,
-        DataType.FLOAT16_VECTOR,
-        DataType.BFLOAT16_VECTOR,
         DataType.SPARSE_FLOAT_VECTOR,
-        DataType.INT8_VECTOR,
         DataType.GEOMETRY,
         DataType.TEXT,
         DataType.TIMESTAMPTZ,
@@ -153,6 +149,22 @@ def test_a_schema_that_cannot_be_right_is_refused_with_what_would_be(
 def test_types_that_are_not_stored_yet_are_refused_by_name(type: DataType) -> None:
     with pytest.raises(Unimplemented, match=f"field 'x' has type {type.name}"):
         check_collection(ask(KEY, VECTOR, other(type=type)), Limits())
+
+
+@pytest.mark.parametrize("type", [DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR, DataType.INT8_VECTOR])
+def test_dense_vectors_of_all_types_are_stored(type: DataType) -> None:
+    check_collection(ask(KEY, VECTOR, other(type=type, dim=4)), Limits())
+    with pytest.raises(InvalidParameter, match=r"dim of field 'x' is 32769; it must be in \[2, 32768\]"):
+        check_collection(ask(KEY, VECTOR, other(type=type, dim=32769)), Limits())
+
+
+@pytest.mark.parametrize(
+    ("dim", "message"), [(12, "multiple of 8"), (4, "in .8, 262144"), (262152, "262144")]
+)
+def test_a_binary_vector_fills_its_bytes(dim: int, message: str) -> None:
+    check_collection(ask(KEY, VECTOR, other(type=DataType.BINARY_VECTOR, dim=262144)), Limits())
+    with pytest.raises(InvalidParameter, match=message):
+        check_collection(ask(KEY, VECTOR, other(type=DataType.BINARY_VECTOR, dim=dim)), Limits())
 
 
 @pytest.mark.parametrize("shards", [0, 17, -1])

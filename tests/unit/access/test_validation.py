@@ -157,8 +157,15 @@ def test_query_vectors_must_fit_the_field_and_the_index() -> None:
         with pytest.raises(InvalidParameter, match=expected):
             check_vectors(search(**changes), VECTOR, Metric.L2)
     binary = Field(id=9, name="b", type=DataType.BINARY_VECTOR, dim=8)
+    bits = np.zeros((1, 1), np.uint8)
+    check_vectors(search(query_type=DataType.BINARY_VECTOR, queries=bits), binary, Metric.HAMMING)
+    with pytest.raises(InvalidParameter, match="dimension 16; field 'b' has dimension 8"):
+        check_vectors(
+            search(query_type=DataType.BINARY_VECTOR, queries=bits.repeat(2, axis=1)), binary, Metric.HAMMING
+        )
+    sparse = Field(id=9, name="s", type=DataType.SPARSE_FLOAT_VECTOR)
     with pytest.raises(Unimplemented):
-        check_vectors(search(query_type=DataType.BINARY_VECTOR), binary, None)
+        check_vectors(search(query_type=DataType.SPARSE_FLOAT_VECTOR), sparse, None)
 
 
 def test_the_field_to_search_may_be_left_out_where_there_is_one() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from elanus.engine.exact import exact_search
 from elanus.engine.growing import GrowingSegment
-from elanus.engine.index import check_search
 from elanus.engine.search import search
+from elanus.model.index_parameters import check_search
 from elanus.model.types import DataType, Metric
 from tests.unit.engine.samples import VECTOR, batch_of, schema_of, scores_of, seal, table_of
 

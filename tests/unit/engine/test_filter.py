@@ -10,7 +10,7 @@ import pytest
 
 from elanus.engine import json_column
 from elanus.engine.filter import evaluate
-from elanus.engine.json_column import JsonPaths
+from elanus.engine.json_column import JsonPaths, shred
 from elanus.expr import parse
 from elanus.model.columns import arrow_type
 from elanus.model.errors import CorruptError
@@ -25,7 +25,6 @@ class Table:
 
     def __init__(self, schema: Schema, columns: Mapping[str, list[Any]], split: int = 0) -> None:
         self.schema = schema
-        self.cache: dict[str, Any] = {}
         self.rows = len(next(iter(columns.values())))
         self._columns: dict[int, pa.Array | pa.ChunkedArray] = {}
         for name, values in columns.items():
@@ -191,29 +190,14 @@ def test_json_integers_beyond_64_bits_are_floats() -> None:
     assert rows.find("x['a'] < 0") == [2]
 
 
-def test_json_is_parsed_once_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed: list[tuple[str | int, ...]] = []
-    shred = json_column.shred
-
-    def counted(column: pa.Array, path: tuple[str | int, ...]) -> json_column.Shredded:
-        parsed.append(path)
-        return shred(column, path)
-
-    monkeypatch.setattr(json_column, "shred", counted)
-    rows = table(DataType.JSON, [{"a": 1, "b": 2}])
-    for text in ("x['a'] == 1", "x['a'] > 0 and x['b'] == 2", "exists x['b']"):
-        assert rows.find(text) == [0]
-    assert parsed == [("a",), ("b",)]
-
-
 def test_the_least_recently_used_path_is_forgotten() -> None:
     paths = JsonPaths(max_paths=2)
     column = pa.array([b'{"a": 1, "b": 2, "c": 3}'], pa.large_binary())
-    first = paths.get(1, ("a",), lambda: column)
-    paths.get(1, ("b",), lambda: column)
-    assert paths.get(1, ("a",), lambda: column) is first
-    paths.get(1, ("c",), lambda: column)
-    assert paths.get(1, ("a",), lambda: column) is first
+    first = paths.get(1, ("a",), lambda: shred(column, ("a",)))
+    paths.get(1, ("b",), lambda: shred(column, ("a",)))
+    assert paths.get(1, ("a",), lambda: shred(column, ("a",))) is first
+    paths.get(1, ("c",), lambda: shred(column, ("a",)))
+    assert paths.get(1, ("a",), lambda: shred(column, ("a",))) is first
 
 
 def test_a_row_that_is_not_json_is_reported_as_corrupt() -> None:

@@ -14,6 +14,7 @@ from elanus.engine.exact import exact_search
 from elanus.engine.sealed import SealedSegment
 from elanus.engine.search import search
 from elanus.model.errors import CorruptError, InvalidParameter, NewerFormatError
+from elanus.model.index_parameters import check_build, check_search, has_file, resolve
 from elanus.model.nouns import IndexFile
 from elanus.model.schema import Field
 from elanus.model.types import DataType, Metric
@@ -46,7 +47,7 @@ def files(vectors: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> dict
     folder = tmp_path_factory.mktemp("indexes")
     paths = {}
     for name, metric in CASES:
-        params = indexes.check_build(name, metric, BUILDS[name], FIELD)
+        params = check_build(name, metric, BUILDS[name], FIELD)
         paths[name, metric] = folder / f"{name}-{metric}"
         indexes.build(name, vectors, metric, params, threads=2).save(paths[name, metric])
     return paths
@@ -61,7 +62,7 @@ def segment(vectors: np.ndarray, tmp_path: Path) -> SealedSegment:
 
 def attached(segment: SealedSegment, name: str, metric: Metric, folder: Path) -> SealedSegment:
     stored = next(iter(segment.reader(100).vectors(VECTOR))).matrix
-    params = indexes.check_build(name, metric, BUILDS[name], FIELD)
+    params = check_build(name, metric, BUILDS[name], FIELD)
     path = folder / "index"
     indexes.build(name, stored, metric, params).save(path)
     file = IndexFile(index_id=1, field_id=VECTOR, type=name, metric=metric, path="index", bytes=1)
@@ -82,7 +83,7 @@ def test_an_index_finds_most_of_the_nearest_rows_and_only_selected_ones(
 ) -> None:
     index = indexes.load(name, files[name, metric], metric)
     mask = None if share is None else np.random.default_rng(4).random(ROWS) < share
-    params = indexes.check_search(name, SEARCHES[name], 10)
+    params = check_search(name, SEARCHES[name], 10)
     scores, rows = index.search(queries, 10, mask, params)
     assert rows.shape == scores.shape == (30, 10)
     assert (rows >= 0).all()
@@ -108,7 +109,7 @@ def test_a_search_through_an_index_agrees_with_the_exact_one(
     attached(segment, name, metric, tmp_path)
     dead = exact.keys.to_numpy()[::3].tolist()
     segment.apply(Deletes.from_record(key_array(SCHEMA, dead), -1, 50))
-    params = indexes.check_search(name, SEARCHES[name], 10, metric)
+    params = check_search(name, SEARCHES[name], 10, metric)
     now, before = segment.reader(100), segment.reader(49)
     hits = search([now], FIELD, queries, 10, metric, params)
     assert not set(hits.keys.to_pylist()) & set(dead)
@@ -145,7 +146,7 @@ def test_a_range_search_finds_most_rows_of_the_range_and_none_beyond(
     found = wanted = 0
     for which in range(len(queries)):
         given = {"radius": float(ladder[which, 60]), "range_filter": float(ladder[which, 10])}
-        params = indexes.check_search(name, {**SEARCHES[name], **given}, 100, metric)
+        params = check_search(name, {**SEARCHES[name], **given}, 100, metric)
         query = queries[which : which + 1]
         exact = search([reader], FIELD, query, 100, metric, given)
         hits = search([segment.reader(100)], FIELD, query, 100, metric, params)
@@ -160,13 +161,13 @@ def test_a_range_search_finds_most_rows_of_the_range_and_none_beyond(
 def test_a_loaded_index_answers_as_the_built_one_from_many_threads(
     name: str, vectors: np.ndarray, queries: np.ndarray, tmp_path: Path
 ) -> None:
-    params = indexes.check_build(name, Metric.L2, BUILDS[name], FIELD)
+    params = check_build(name, Metric.L2, BUILDS[name], FIELD)
     built = indexes.build(name, vectors, Metric.L2, params)
     built.save(tmp_path / "index")
     loaded = indexes.load(name, tmp_path / "index", Metric.L2)
     assert loaded.rows == ROWS
     (tmp_path / "index").unlink()
-    search_params = indexes.check_search(name, SEARCHES[name], 10)
+    search_params = check_search(name, SEARCHES[name], 10)
     mask = np.random.default_rng(9).random(ROWS) < 0.5
     expected = built.search(queries, 10, mask, search_params)
 
@@ -183,11 +184,11 @@ def test_a_loaded_index_answers_as_the_built_one_from_many_threads(
 @pytest.mark.parametrize("rows", [1, 2, 50])
 def test_few_rows_make_an_index_too(name: str, rows: int, tmp_path: Path) -> None:
     vectors = np.random.default_rng(3).normal(size=(rows, DIM)).astype(np.float32)
-    params = indexes.check_build(name, Metric.COSINE, {"nlist": 1024}, FIELD)
+    params = check_build(name, Metric.COSINE, {"nlist": 1024}, FIELD)
     built = indexes.build(name, vectors, Metric.COSINE, params)
     built.save(tmp_path / "index")
     loaded = indexes.load(name, tmp_path / "index", Metric.COSINE)
-    scores, found = loaded.search(vectors, 60, None, indexes.check_search(name, {"nprobe": 1024}, 60))
+    scores, found = loaded.search(vectors, 60, None, check_search(name, {"nprobe": 1024}, 60))
     assert found.shape == (rows, 60)
     assert found[:, 0].tolist() == list(range(rows))
     assert (np.sort(found[:, :rows], axis=1) == np.arange(rows)).all()
@@ -222,7 +223,7 @@ def test_a_damaged_or_newer_index_file_is_refused_by_name(
 def test_an_index_of_other_rows_is_refused(
     segment: SealedSegment, vectors: np.ndarray, tmp_path: Path
 ) -> None:
-    params = indexes.check_build("HNSW", Metric.L2, {}, FIELD)
+    params = check_build("HNSW", Metric.L2, {}, FIELD)
     indexes.build("HNSW", vectors[:10], Metric.L2, params).save(tmp_path / "index")
     file = IndexFile(index_id=1, field_id=VECTOR, type="HNSW", metric=Metric.L2, path="index", bytes=1)
     with pytest.raises(CorruptError, match="10 rows"):
@@ -230,7 +231,7 @@ def test_an_index_of_other_rows_is_refused(
 
 
 def test_build_parameters_have_defaults_types_and_ranges() -> None:
-    check = indexes.check_build
+    check = check_build
     assert check("HNSW", Metric.L2, {}, FIELD) == {"M": 30, "efConstruction": 360}
     assert check("AUTOINDEX", Metric.L2, {}, FIELD) == {"M": 18, "efConstruction": 240}
     assert check("HNSW", Metric.L2, {"M": "16", "efConstruction": 64.0, "other": 1}, FIELD) == {
@@ -238,9 +239,9 @@ def test_build_parameters_have_defaults_types_and_ranges() -> None:
         "efConstruction": 64,
     }
     assert check("FLAT", Metric.IP, {"nlist": 5}, FIELD) == {}
-    assert indexes.resolve("AUTOINDEX") == "HNSW"
-    assert not indexes.has_file("FLAT")
-    assert indexes.has_file("AUTOINDEX")
+    assert resolve("AUTOINDEX", FIELD) == "HNSW"
+    assert not has_file("FLAT")
+    assert has_file("HNSW")
     for params in (
         {"M": 1},
         {"M": 2049},
@@ -263,7 +264,7 @@ def test_build_parameters_have_defaults_types_and_ranges() -> None:
 
 
 def test_search_parameters_have_defaults_types_and_ranges() -> None:
-    check = indexes.check_search
+    check = check_search
     assert check("HNSW", {}, 10) == {"ef": 16}
     assert check("HNSW", {}, 100) == {"ef": 100}
     assert check("HNSW", {"ef": 20, "nprobe": 3}, 100) == {"ef": 100}

@@ -303,7 +303,6 @@ def test_what_the_language_does_not_allow_is_refused(text: str) -> None:
         "t + INTERVAL 'P1D' > ISO '2025-01-01T00:00:00Z'",
         "array_length(j[sub]) == 1",
         "t == 1",
-        "empty(s)",
     ],
 )
 def test_what_is_known_but_not_built_says_so(text: str) -> None:
@@ -363,3 +362,18 @@ def test_a_long_list_is_the_same_plan_as_its_pieces() -> None:
     assert root(f"id in {numbers}") == In(ID, Values(ints=tuple(numbers)))
     assert root(f"id in [ {', '.join(map(str, numbers))} , ]") == In(ID, Values(ints=tuple(numbers)))
     assert root("id in [1,2,3,4,5,6,7,8,010]") == In(ID, Values(ints=(1, 2, 3, 4, 5, 6, 7, 8, 8)))
+
+
+def test_empty_and_starts_with_are_comparisons_of_text() -> None:
+    assert root("empty(s)") == root("s == ''")
+    assert root("STARTS_WITH(s, 'a')") == root("s like 'a%'")
+    assert root(r"starts_with(s, '50%_\\')") == root(r"s like '50\%\_\\\\%'")
+    for wrong in (
+        "empty(id)",
+        "empty(s, 'a')",
+        "starts_with(s)",
+        "starts_with(s, 1)",
+        "starts_with(id, 'a')",
+    ):
+        with pytest.raises(InvalidExpression):
+            root(wrong)
