@@ -124,6 +124,12 @@ def _check_format(path: Path) -> None:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
+        others = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK_FILE)
+        if others:
+            raise InvalidParameter(
+                f"{path} is not a data directory of elanus (it has no {FORMAT_FILE}) and not empty: it holds "
+                f"{others[0]}; name an empty or a new directory"
+            ) from None
         write_durable(file, msgspec.json.encode(DirectoryFormat(FORMAT, __version__)))
         return
     try:

@@ -66,3 +66,9 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
         DataDirectory.open(tmp_path / "file")
     with pytest.raises(InvalidParameter, match="is a file"):
         DataDirectory.open(tmp_path / "file" / "below")
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InvalidParameter, match="not empty: it holds thesis.txt"):
+        DataDirectory.open(tmp_path)
