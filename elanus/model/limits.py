@@ -60,7 +60,6 @@ class Limits:
     concurrent_calls: int = _limit(1024, "calls", "proxy.maxTaskNum")
     receive_size: int = _limit(67108864, "bytes", "proxy.grpc.serverMaxRecvSize")
     send_size: int = _limit(268435456, "bytes", "proxy.grpc.serverMaxSendSize")
-    graceful_ms: int = _limit(5000, "milliseconds", "common.gracefulTime")
 
 
 def table() -> list[LimitFacts]:

@@ -79,8 +79,9 @@ class Security(Section):
 
 class Common(Section):
     graceful_time: Annotated[int, Field(ge=0)] = Field(
-        PROTOCOL.graceful_ms,
-        description="How far a read with Bounded consistency may lie behind, in milliseconds.",
+        0,
+        description="How far a read with Bounded consistency may lie behind, in milliseconds. 0, not at all, "
+        "costs next to nothing where all roles share a process.",
     )
     default_partition_name: str = Field("_default", description="Name of a new collection's partition.")
     json_max_length: Bytes = Field(

@@ -48,6 +48,7 @@ class DataDirectory:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
+            _refuse_foreign(path)
             fd = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
         except (FileExistsError, NotADirectoryError) as error:
             raise InvalidParameter(f"{path} is a file; a data directory is needed") from error
@@ -116,6 +117,16 @@ def _lock(fd: int, path: Path) -> None:
     holder = Holder(os.getpid(), " ".join(sys.orig_argv), time.strftime("%Y-%m-%dT%H:%M:%S%z"))
     os.ftruncate(fd, 0)
     os.pwrite(fd, msgspec.json.encode(holder), 0)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Before anything is written into it."""
+    others = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK_FILE)
+    if others and FORMAT_FILE not in others:
+        raise InvalidParameter(
+            f"{path} is not a data directory of elanus (it has no {FORMAT_FILE}) and not empty: it holds "
+            f"{others[0]}; name an empty or a new directory"
+        )
 
 
 def _check_format(path: Path) -> None:

@@ -202,7 +202,10 @@ def _check_clustering_key(field: Field) -> None:
 
 def _check_vector(field: Field, limits: Limits) -> None:
     if not field.dim:
-        raise MissingParameter(f"field {field.name!r} has no dim; give the dimension of its vectors")
+        raise MissingParameter(
+            f"field {field.name!r} has no dim, or 0; give the dimension of its vectors, "
+            f"in [{_MIN_DIMENSION}, {limits.dimension}]"
+        )
     binary = field.type is DataType.BINARY_VECTOR
     least, most = (_BITS, _BITS * limits.dimension) if binary else (_MIN_DIMENSION, limits.dimension)
     if not least <= field.dim <= most:

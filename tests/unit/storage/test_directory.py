@@ -66,3 +66,10 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
         DataDirectory.open(tmp_path / "file")
     with pytest.raises(InvalidParameter, match="is a file"):
         DataDirectory.open(tmp_path / "file" / "below")
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InvalidParameter, match=r"not empty: it holds thesis\.txt"):
+        DataDirectory.open(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
