@@ -80,8 +80,12 @@ class Filter:
         self._arrays: dict[int, pa.Array] = {}
 
     def truth(self, predicate: Predicate) -> Truth:
-        answered = self._decided(predicate) or self._indexed(predicate)
+        answered = self._answered(predicate)
         return self._scanned(predicate) if answered is None else answered
+
+    def _answered(self, predicate: Predicate) -> Truth | None:
+        """The truth where it costs no scan."""
+        return self._decided(predicate) or self._indexed(predicate)
 
     def _decided(self, predicate: Predicate) -> Truth | None:
         """What the bounds of the values say, where they say the same of every row."""
@@ -184,11 +188,14 @@ class Filter:
                 return self.vector(operand)
 
     def _all(self, children: tuple[Predicate, ...]) -> Truth:
-        result = self.truth(children[0])
-        for child in children[1:]:
-            if result.is_false:
-                break
-            result = conjunction(result, self.truth(child))
+        """What needs no scan first: it may leave nothing to scan for."""
+        answers = [self._answered(child) for child in children]
+        result = constant(True, self.rows)
+        for answer in answers:
+            result = result if answer is None else conjunction(result, answer)
+        for child, answer in zip(children, answers, strict=True):
+            if answer is None and not result.is_false:
+                result = conjunction(result, self._scanned(child))
         return result
 
     def _any(self, children: tuple[Predicate, ...]) -> Truth:

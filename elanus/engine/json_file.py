@@ -69,11 +69,11 @@ _NO_PIECE: Piece = ([], np.empty(0, np.bool_))
 
 
 def write_json(column: pa.ChunkedArray, path: Path, most_paths: int = MOST_PATHS) -> bool:
-    """Shreds of a column of UTF-8 JSON, in its order; False, and no file, where a document is nested too deep
-    to be walked: then documents are parsed. Raises CorruptError."""
+    """Shreds of a column of UTF-8 JSON, in its order; False, and no file, where a document cannot be read or
+    is nested too deep to be walked: then the documents are parsed when they are asked for."""
     try:
         _write(column, path, most_paths)
-    except RecursionError:
+    except (RecursionError, msgspec.DecodeError, UnicodeDecodeError):
         path.unlink(missing_ok=True)
         return False
     return True
@@ -106,10 +106,7 @@ def _documents(column: pa.ChunkedArray) -> Iterator[Piece]:
     decode = msgspec.json.Decoder().decode
     for start in range(0, len(column), ROWS_AT_ONCE):
         texts = column.slice(start, ROWS_AT_ONCE).to_pylist()
-        try:
-            documents = [None if text is None else decode(text) for text in texts]
-        except msgspec.DecodeError as error:
-            raise CorruptError(f"a JSON column cannot be read near row {start}: {error}") from error
+        documents = [None if text is None else decode(text) for text in texts]
         yield documents, np.array([text is None for text in texts], np.bool_)
 
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 from elanus.engine.filter_pattern import like, prefix_of, search
 from elanus.engine.filter_truth import Bools, Truth, constant, truth
 from elanus.engine.index import array_file
-from elanus.engine.scalar_values import JsonFacts, SortedValues, occurrences
+from elanus.engine.json_column import Shredded, shred
+from elanus.engine.scalar_values import JsonFacts, SortedValues, json_occurrences, occurrences
 from elanus.expr.plan import (
     Column,
     Compare,
@@ -235,10 +236,18 @@ class ScalarIndex:
         array_file.save(path, arrays, facts)
 
 
-def build(type: str, column: pa.Array, field: Field, params: dict[str, Any]) -> ScalarIndex:
-    """`params` as `check_scalar_build` returned them; `column`: (n,) values of the field, n >= 1."""
+def build(
+    type: str, column: pa.Array, field: Field, params: dict[str, Any], shredded: Shredded | None = None
+) -> ScalarIndex:
+    """`params` as `check_scalar_build` returned them; `column`: (n,) values of the field, n >= 1.
+
+    `shredded`: what is at the path of a JSON field, where that is known already.
+    """
     path = tuple(params[JSON_PATH]) if field.type is DataType.JSON else None
-    found = occurrences(column, field, path, params.get(JSON_CAST, ""))
+    if path is None:
+        found = occurrences(column, field)
+    else:
+        found = json_occurrences(shredded or shred(column, path), path, params[JSON_CAST])
     values, codes = found.distinct()
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(len(values) + 1))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from elanus.engine.filter_array import bounds as list_bounds
-from elanus.engine.json_column import BOOL, FLOAT, INT, STRING, Shredded, shred
+from elanus.engine.json_column import BOOL, FLOAT, INT, STRING, Shredded
 from elanus.expr.plan import Kind
 from elanus.model.schema import Field
 from elanus.model.types import DataType
@@ -172,10 +172,8 @@ class Occurrences:
         return SortedValues(encoded.dictionary.take(pa.array(order))), place[codes]
 
 
-def occurrences(column: pa.Array, field: Field, path: tuple[str | int, ...] | None, cast: str) -> Occurrences:
-    """Every value that is not null: of the elements of an ARRAY, at `path` of a JSON column."""
-    if path is not None:
-        return _json(shred(column, path), path, cast)
+def occurrences(column: pa.Array, field: Field) -> Occurrences:
+    """Every value that is not null, or every element of an ARRAY."""
     if field.type is DataType.ARRAY:
         starts, lengths = list_bounds(column)
         rows = np.repeat(np.arange(len(column)), lengths)
@@ -193,7 +191,8 @@ def _plain(array: pa.Array) -> Numbers | pa.Array:
     return numbers.view(np.uint8) if numbers.dtype == np.bool_ else numbers
 
 
-def _json(found: Shredded, path: tuple[str | int, ...], cast: str) -> Occurrences:
+def json_occurrences(found: Shredded, path: tuple[str | int, ...], cast: str) -> Occurrences:
+    """The values that the cast is for, or such elements of arrays."""
     nested = cast.startswith(_ARRAY)
     kind = cast.removeprefix(_ARRAY)
     rows = np.arange(len(found.tags))

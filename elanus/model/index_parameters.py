@@ -111,10 +111,11 @@ def resolve(type: str, field: Field) -> str:
         found = _SCALAR_NAMES.get(type, type)
         if found in SCALAR_FAMILIES:
             return found
-        known = ", ".join([*SCALAR_FAMILIES, AUTOINDEX])
+        known = ", ".join([*(name for name in SCALAR_FAMILIES if name != HYBRID), AUTOINDEX])
         hint = "; that is an index of vectors" if type in FAMILIES else ""
         raise InvalidParameter(
-            f"index type {type!r} cannot be built on scalar field {field.name!r}{hint}; there are {known}"
+            f"index type {type!r} cannot be built on {field.type.name} field {field.name!r}{hint}; "
+            f"there are {known}"
         )
     if type == AUTOINDEX:
         return _AUTOINDEX[field.type is DataType.BINARY_VECTOR][0]

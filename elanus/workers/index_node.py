@@ -11,6 +11,7 @@ from elanus.engine import scalar_index as scalars
 from elanus.engine.segment_file import SegmentFile
 from elanus.model.columns import as_floats, as_matrix
 from elanus.model.errors import NotFoundError
+from elanus.model.index_parameters import JSON_PATH
 from elanus.model.nouns import IndexDefinition, IndexFile
 from elanus.model.schema import Field
 from elanus.model.types import DataType
@@ -71,7 +72,9 @@ class LocalIndexNode:
     ) -> indexes.VectorIndex | scalars.ScalarIndex:
         column = file.field(field)
         if definition.metric is None:
-            return scalars.build(definition.type, column, field, definition.params)
+            path = definition.params.get(JSON_PATH)
+            shredded = None if path is None else file.json(field, tuple(path))
+            return scalars.build(definition.type, column, field, definition.params, shredded)
         vectors = as_matrix(column, field.type)
         if field.type is not DataType.BINARY_VECTOR:
             vectors = as_floats(vectors, field.type)

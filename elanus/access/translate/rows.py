@@ -6,6 +6,7 @@ values.
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -189,8 +190,12 @@ def _floats(chunks: Sequence[bytes], field: Field) -> tuple[int, list[pa.Buffer 
     """Length and Arrow buffers of packed float32. One chunk is used as it lies in the message."""
     joined = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     if len(joined) % 4:
-        raise InvalidParameter(f"field {field.name!r} has {len(joined)} bytes, not a multiple of 4 (float32)")
+        raise _torn(joined, field)
     return len(joined) // 4, [None, pa.py_buffer(joined)]
+
+
+def _torn(packed: bytes, field: Field) -> InvalidParameter:
+    return InvalidParameter(f"field {field.name!r} has {len(packed)} bytes, not a multiple of 4 (float32)")
 
 
 def _narrowed(column: pa.Array, narrow: pa.DataType, field: Field) -> pa.Array:
@@ -210,13 +215,36 @@ def _arrays(data: Sequence[Any], field: Field) -> pa.Array:
     """Rows of an ARRAY field: one flat array of elements and the offsets of the rows in it."""
     narrow = _NARROW.get(field.element_type)
     element = DataType.INT32 if narrow else field.element_type
-    rows = [_scalar_values(row, element, field) for row in data]
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    flat = pa.concat_arrays(rows) if rows else pa.array([], _element_arrow(element, field))
+    expected = SCALAR_KIND.get(element, "")
+    kinds = {row.WhichOneof("data") for row in data} - {None, expected}
+    if kinds:
+        raise InvalidParameter(
+            f"field {field.name!r} came with arrays of {', '.join(sorted(kinds))}; "
+            f"values of type {element.name} must come as {expected}"
+        )
+    values = [getattr(row, expected).data for row in data]
+    lengths, flat = _flat(values, element, field)
+    offsets = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
     if narrow is not None:
         flat = _narrowed(flat, narrow, field)
     return pa.LargeListArray.from_arrays(pa.array(offsets), flat, type=arrow_type(field))
+
+
+def _flat(values: Sequence[Any], element: DataType, field: Field) -> tuple[list[int], pa.Array]:
+    """How many elements each row has, and all of them."""
+    if element is DataType.FLOAT:
+        texts = [b"".join(row) for row in values]
+        odd = next((text for text in texts if len(text) % 4), None)
+        if odd is not None:
+            raise _torn(odd, field)
+        length, buffers = _floats(texts, field)
+        return [len(text) // 4 for text in texts], pa.Array.from_buffers(pa.float32(), length, buffers)
+    items = list(chain.from_iterable(values))
+    lengths = [len(row) for row in values]
+    if element is DataType.VARCHAR:
+        return lengths, pa.array(items, _element_arrow(element, field))
+    return lengths, pa.array(np.array(items, dtype=_NUMPY[element]))
 
 
 # Vectors -------------------------------------------------------------------------------------------------

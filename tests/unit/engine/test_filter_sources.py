@@ -198,6 +198,13 @@ def test_documents_that_are_nested_too_deep_are_not_shredded(tmp_path: Path) -> 
     assert written == (tmp_path / "shreds").exists()
 
 
+def test_documents_that_cannot_be_read_do_not_keep_a_segment_from_being_sealed(tmp_path: Path) -> None:
+    for text in (b"{", b'{"a": "\xff"}', b""):
+        column = pa.chunked_array([pa.array([b"{}", text], pa.large_binary())])
+        assert not json_file.write_json(column, tmp_path / "shreds")
+        assert not (tmp_path / "shreds").exists()
+
+
 def test_bounds_skip_a_segment_without_reading_its_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
