@@ -127,8 +127,9 @@ class _Candidates:
         costs = self._approximate(chunk)
         if chunk.mask is not None:
             costs[:, ~chunk.mask] = np.inf
-        if self.range is None and costs.shape[1] >= self.k and np.isinf(self.kth).any():
-            kth = np.partition(costs, self.k - 1, axis=1)[:, self.k - 1]
+        if costs.shape[1] >= self.k and np.isinf(self.kth).any():
+            sure = costs if self.range is None else self._surely_inside(costs)
+            kth = np.partition(sure, self.k - 1, axis=1)[:, self.k - 1]
             self.kth = np.minimum(self.kth, kth)
         low, high = self._bounds(costs.dtype)
         inside = costs <= high[:, None]
@@ -141,13 +142,12 @@ class _Candidates:
         self._costs.append(costs[owners, places])
         self._rows.append(chunk.rows + places if isinstance(chunk.rows, int) else chunk.rows[places])
         self._pending += len(owners)
-        if self.range is None and self._pending > 2 * self.k * len(self.queries):
+        if self._pending > 2 * self.k * len(self.queries):
             self._prune()
 
     def pairs(self) -> tuple[Rows, Rows]:
         """(query, row) of each candidate, sorted by query."""
-        if self.range is None:
-            self._prune()
+        self._prune()
         if not self._owners:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         owners, rows = np.concatenate(self._owners), np.concatenate(self._rows)
@@ -215,7 +215,18 @@ class _Candidates:
             return None, _rounded(self.kth + 2 * self.error, dtype, up=True)
         low, high = self.range
         low = None if low is None else _rounded(low - self.error, dtype, up=False)
-        return low, _rounded(high + self.error, dtype, up=True)
+        return low, _rounded(np.minimum(high + self.error, self.kth + 2 * self.error), dtype, up=True)
+
+    def _surely_inside(self, costs: Costs, owners: Rows | None = None) -> Costs:
+        """`costs`, infinite where rounding alone may have put one into the range; of `owners`, or (nq, m)."""
+        assert self.range is not None
+        low, high = self.range
+        bounds = [high - self.error, *([] if low is None else [low + self.error])]
+        high, *rest = (b[:, None] if owners is None else b[owners] for b in bounds)
+        inside = costs <= high
+        for least in rest:
+            inside &= costs >= least
+        return np.where(inside, costs, np.inf)
 
     def _prune(self) -> None:
         """Drop the candidates that k others beat for certain."""
@@ -223,11 +234,12 @@ class _Candidates:
             return
         owners, costs = np.concatenate(self._owners), np.concatenate(self._costs)
         rows = np.concatenate(self._rows)
-        order = np.lexsort((costs, owners))
+        sure = costs if self.range is None else self._surely_inside(costs, owners)
+        order = np.lexsort((sure, owners))
         starts = np.searchsorted(owners, np.arange(len(self.queries)), sorter=order)
         counts = np.bincount(owners, minlength=len(self.queries))
         full = counts >= self.k
-        kth = costs[order[starts[full] + self.k - 1]]
+        kth = sure[order[starts[full] + self.k - 1]]
         self.kth[full] = np.minimum(self.kth[full], kth)
         kept = costs <= self._bounds(np.float64)[1][owners]
         self._owners, self._rows, self._costs = [owners[kept]], [rows[kept]], [costs[kept]]
@@ -269,7 +281,7 @@ def _final(
     for start in range(0, len(rows), at_once):
         stop = start + at_once
         matrix = reader.vectors_at(field_id, rows[start:stop])
-        scores[start:stop] = _exact_scores(queries[owners[start:stop]], matrix, metric)
+        scores[start:stop] = exact_scores(queries[owners[start:stop]], matrix, metric)
     if "radius" in params:
         inside = in_range(scores, metric, params)
         owners, rows, scores = owners[inside], rows[inside], scores[inside]
@@ -277,7 +289,7 @@ def _final(
     return top_k(owners, scores, rows, len(queries), k, metric, tie)
 
 
-def _exact_scores(queries: Matrix, matrix: Matrix, metric: Metric) -> Matrix:
+def exact_scores(queries: Matrix, matrix: Matrix, metric: Metric) -> Matrix:
     """(m,) scores of (m, dim) queries and vectors, pair by pair."""
     left, right = queries.astype(np.float64), matrix.astype(np.float64)
     if metric is Metric.L2:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from elanus.expr.plan import Plan
 
 Ordinals = npt.NDArray[np.int32]
+Find = Callable[
+    [Reader, Field, Matrix, int, Metric, dict[str, Any], Mask | None, int, int], tuple[Matrix, Rows]
+]
 
 EXACT_BELOW_ROWS = 1000
 """Where fewer rows are selected, they are compared one by one whatever the index."""
@@ -42,6 +45,16 @@ class Hits(NamedTuple):
     rows: Rows
     keys: pa.Array
 
+    def first(self, count: int) -> "Hits":
+        """The first hits of a single query."""
+        return Hits(
+            np.array([count]),
+            self.scores[:count],
+            self.ordinals[:count],
+            self.rows[:count],
+            self.keys[:count],
+        )
+
 
 class Found(NamedTuple):
     """Rows of a query, sorted by primary key: which reader, which row there, its key and timestamp."""
@@ -62,12 +75,14 @@ def search(
     plan: "Plan | None" = None,
     threads: int = 1,
     scratch_bytes: int = SCRATCH_BYTES,
+    find: "Find | None" = None,
 ) -> Hits:
     """The k rows nearest to each of (nq, dim) float32 queries; of equal keys the best score.
 
     `params` as `index.check_search` returned them for the field's index type; with `radius`, a range search.
-    Equal scores are ordered by key.
+    Equal scores are ordered by key. `find` looks into one reader; by default through its index.
     """
+    find = find or _search_reader
     queries = np.ascontiguousarray(queries, np.float32)
     numbered = [(i, r) for i, r in enumerate(readers) if r.rows]
     if not numbered or not len(queries):
@@ -81,7 +96,7 @@ def search(
         block, depth, short = queries[start : start + at_once], k, True
         while short:
             results = [
-                _search_reader(reader, field, block, depth, metric, params, mask, threads, scratch_bytes)
+                find(reader, field, block, depth, metric, params, mask, threads, scratch_bytes)
                 for (_, reader), mask in zip(numbered, masks, strict=True)
             ]
             hits, short = _merge(readers, numbered, results, len(block), k, depth, metric)
@@ -186,7 +201,7 @@ def _search_reader(
         return exact_search(reader, field.id, queries, k, metric, mask, params, scratch_bytes)
     if "radius" in params:
         return index.range_search(queries, k, mask, params, threads)
-    scores, rows = index.search(queries, k, mask, _deep_enough(params, k), threads)
+    scores, rows = index.search(queries, k, mask, deep_enough(params, k), threads)
     short = rows[:, min(k, selected) - 1] < 0
     if short.any():
         # The walk through the graph or the probed lists ended before k rows that match were seen.
@@ -197,7 +212,8 @@ def _search_reader(
     return scores, rows
 
 
-def _deep_enough(params: dict[str, Any], k: int) -> dict[str, Any]:
+def deep_enough(params: dict[str, Any], k: int) -> dict[str, Any]:
+    """Search parameters of an index that is to give k rows."""
     return {**params, "ef": k} if params.get("ef", k) < k else params
 
 
@@ -241,7 +257,7 @@ def _merge(
     short = dropped and bool(np.any((counts < k) & more))
     if counts.max(initial=0) > k:
         place = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-        hits, counts = _kept(hits, place < k), np.minimum(counts, k)
+        hits, counts = kept(hits, place < k), np.minimum(counts, k)
     return hits._replace(counts=counts), short
 
 
@@ -266,7 +282,7 @@ def _ordered_ties(hits: Hits, owners: Rows, metric: Metric) -> tuple[Hits, Rows]
         return hits, owners
     cost = -hits.scores if metric.larger_is_nearer else hits.scores
     order = np.lexsort((ranks(hits.keys), cost, owners))
-    return _kept(hits, order), owners[order]
+    return kept(hits, order), owners[order]
 
 
 def _without_duplicates(hits: Hits, owners: Rows) -> tuple[Hits, Rows, bool]:
@@ -277,12 +293,12 @@ def _without_duplicates(hits: Hits, owners: Rows) -> tuple[Hits, Rows, bool]:
     again = (numbers[1:] == numbers[:-1]) & (sorted_owners[1:] == sorted_owners[:-1])
     if not again.any():
         return hits, owners, False
-    kept = np.ones(len(owners), np.bool_)
-    kept[order[1:][again]] = False
-    return _kept(hits, kept), owners[kept], True
+    chosen = np.ones(len(owners), np.bool_)
+    chosen[order[1:][again]] = False
+    return kept(hits, chosen), owners[chosen], True
 
 
-def _kept(hits: Hits, chosen: Rows | Mask) -> Hits:
+def kept(hits: Hits, chosen: Rows | Mask) -> Hits:
     """Some of the hits, by a mask or in the order of numbers; `counts` is left as it was."""
     keys = (
         hits.keys.filter(pa.array(chosen)) if chosen.dtype == np.bool_ else hits.keys.take(pa.array(chosen))

@@ -21,6 +21,7 @@ from elanus.access.reads import Reader, ReadLimits
 from elanus.access.service import handlers
 from elanus.access.service.dispatch import Observe
 from elanus.access.service.executors import Executors
+from elanus.access.snapshots import Snapshots
 from elanus.access.writes import WriteLimits, Writer
 from elanus.coordinators.data import DataLimits, LocalDataCoordinator
 from elanus.coordinators.index import IndexPolicy, LocalIndexCoordinator
@@ -286,7 +287,7 @@ class Instance:
         own = self.config.elanus
         gate = WriteGate()
         reader = Reader(
-            catalog=self.catalog,
+            snapshots=Snapshots(self.catalog, own.serve.snapshots),
             broker=self.broker,
             nodes={NODE_ID: self.query_node},
             limits=ReadLimits(

@@ -172,8 +172,11 @@ class ChannelServing:
                 served.pins -= 1
                 self._forget(served)
 
-    def readers(self, served: ServedView, at_ts: int, partitions: frozenset[int] | None) -> list[Reader]:
-        """Everything visible at `at_ts`, every record up to it having been applied."""
+    def readers(
+        self, served: ServedView, at_ts: int, partitions: frozenset[int] | None, growing: bool = True
+    ) -> list[Reader]:
+        """Everything visible at `at_ts`, every record up to it having been applied; `growing` False: only
+        what is sealed."""
         floor = served.view.manifest.floor_ts
         purged = max((s.meta.purged_to for s in served.segments), default=0)
         if at_ts < purged:
@@ -184,7 +187,11 @@ class ChannelServing:
         with self.lock:
             self._settle()
             found = [s.reader(at_ts, partitions) for s in served.segments]
-            return [*found, self.growing.reader(at_ts, floor, partitions)]
+            if growing:
+                tail = self.growing.reader(at_ts, floor, partitions)
+                if tail.rows or not found:
+                    found.append(tail)
+            return found
 
     def close(self) -> None:
         with self.lock:

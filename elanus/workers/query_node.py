@@ -13,13 +13,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from elanus.engine import search as engine
 from elanus.engine.deletes import Deletes, read_delete_file
+from elanus.engine.grouping import grouped
+from elanus.engine.paging import page
 from elanus.engine.reader import Reader
 from elanus.engine.sealed import SealedSegment
+from elanus.engine.search import Hits
 from elanus.expr import Plan, parse
-from elanus.model.errors import CollectionNotFound, DeadlineExceeded, ViewGone
+from elanus.model.errors import CollectionNotFound, DeadlineExceeded, InvalidParameter, ViewGone
 from elanus.model.nouns import Collection, IndexFile, Segment, View
 from elanus.model.types import Metric
 from elanus.roles.query import (
@@ -188,27 +192,45 @@ class LocalQueryNode:
 
     # reads
 
+    def read_ts(self, call: ReadCall) -> tuple[int, ...]:
+        with self._pin(call) as pinned:
+            return pinned.read_ts
+
     def search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
         with self._pin(call) as pinned:
-            schema = pinned.collection.schema
-            hits = engine.search(
-                pinned.readers,
-                schema.by_id[call.field_id],
-                queries,
-                call.k,
-                Metric(call.metric),
-                call.params,
-                self._plan(call, pinned.collection),
-            )
-            rows = engine.fetch(pinned.readers, hits.ordinals, hits.rows, list(call.fields))
+            hits, groups = self._hits(call, queries, pinned)
+            rows = engine.fetch(pinned.readers, hits.ordinals, hits.rows, call.fields)
         return SearchHits(
-            counts=hits.counts, scores=hits.scores, keys=hits.keys, rows=rows, read_ts=pinned.read_ts
+            counts=hits.counts,
+            scores=hits.scores,
+            keys=hits.keys,
+            rows=rows,
+            read_ts=pinned.read_ts,
+            groups=groups,
         )
+
+    def _hits(
+        self, call: SearchCall, queries: npt.NDArray[np.float32], pinned: _Pinned
+    ) -> tuple[Hits, pa.Array | None]:
+        """Hits, and the values they were grouped by."""
+        readers, schema = pinned.readers, pinned.collection.schema
+        field, metric = schema.by_id[call.field_id], Metric(call.metric)
+        plan = self._plan(call, pinned.collection)
+        if call.iterator:
+            return page(readers, field, queries, call.k, metric, call.params, plan, call.beyond), None
+        group = call.group
+        if group is None:
+            return engine.search(readers, field, queries, call.k, metric, call.params, plan), None
+        grouped_by = schema.by_id[group.field_id]
+        hits = grouped(
+            readers, field, queries, call.k, metric, call.params, plan, grouped_by, group.size, group.strict
+        )
+        return hits, engine.fetch(readers, hits.ordinals, hits.rows, [group.field_id]).column(0)
 
     def query(self, call: QueryCall) -> QueryHits:
         with self._pin(call) as pinned:
             found = engine.query(pinned.readers, self._plan(call, pinned.collection), call.limit)
-            rows = engine.fetch(pinned.readers, found.ordinals, found.rows, list(call.fields))
+            rows = engine.fetch(pinned.readers, found.ordinals, found.rows, call.fields)
         return QueryHits(
             keys=found.keys, channels=pinned.targets[found.ordinals], rows=rows, read_ts=pinned.read_ts
         )
@@ -234,7 +256,12 @@ class LocalQueryNode:
                 served = stack.enter_context(serving.pin(target.view))
                 applied = self._wait(served.view, target, call.deadline_ms)
                 at = call.at_ts or applied
-                found = serving.readers(served, at, partitions)
+                if at > applied:
+                    raise InvalidParameter(
+                        f"a read at timestamp {at} is ahead of log {served.view.log}, which is at {applied}: "
+                        "it is not the timestamp of an iterator's first page; start the iterator again"
+                    )
+                found = serving.readers(served, at, partitions, growing=not call.ignore_growing)
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)

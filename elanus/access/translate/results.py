@@ -1,5 +1,6 @@
 """Answers of a search, query or write: record batches and keys to `FieldData`, `SearchResultData`, `IDs`."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from elanus.access.protocol import messages
-from elanus.access.requests import QueryResult, Rows, SearchResult
+from elanus.access.requests import Page, QueryResult, Rows, SearchResult
 from elanus.access.translate.rows import SCALAR_KIND, VECTOR_KIND
 from elanus.model.errors import Unimplemented
 from elanus.model.schema import DYNAMIC_FIELD, Field, Schema
@@ -38,7 +39,7 @@ _FILLER = {
 """What stands in a scalar column where a row is null; `valid_data` says that it is."""
 
 
-def search_results(result: SearchResult, schema: Schema, collection: str) -> Any:
+def search_results(result: SearchResult, schema: Schema, collection: str, page: Page | None = None) -> Any:
     """The answer of a Search; dynamic fields are trimmed to the keys that were asked for."""
     scores = np.ascontiguousarray(result.scores, dtype="<f4")
     data = messages.SearchResultData(
@@ -52,6 +53,12 @@ def search_results(result: SearchResult, schema: Schema, collection: str) -> Any
         primary_field_name=schema.primary.name,
         all_search_count=len(result.keys),
     )
+    if result.groups is not None:
+        data.group_by_field_value.CopyFrom(field_data(result.groups, schema.field(result.group_field)))
+    if page is not None and result.last_bound is not None:
+        # Old servers know no token, so that clients take its absence for one of them.
+        data.search_iterator_v2_results.token = page.token or str(uuid.uuid4())
+        data.search_iterator_v2_results.last_bound = result.last_bound
     return messages.SearchResults(results=data, collection_name=collection, session_ts=result.ts)
 
 
@@ -64,6 +71,16 @@ def query_results(result: QueryResult, schema: Schema, collection: str) -> Any:
         collection_name=collection,
         session_ts=result.ts,
     )
+
+
+def keys(ids: Any) -> pa.Array:
+    """The primary keys of an `IDs`; null type where it has none."""
+    match ids.WhichOneof("id_field"):
+        case "int_id":
+            return pa.array(np.array(ids.int_id.data, np.int64))
+        case "str_id":
+            return pa.array(list(ids.str_id.data), pa.large_string())
+    return pa.nulls(0)
 
 
 def ids(keys: pa.Array) -> Any:

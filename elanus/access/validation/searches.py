@@ -1,6 +1,7 @@
 """Searches and queries: how many vectors, of which type and dimension, how many rows back."""
 
 import numpy as np
+import numpy.typing as npt
 
 from elanus.access.requests import Query, Search
 from elanus.model.errors import InvalidParameter, TooLarge, Unimplemented
@@ -13,7 +14,7 @@ _MAX_DECIMALS = 6
 
 def check_search(search: Search, limits: Limits) -> None:
     """What can be judged without the collection. Raises InvalidParameter."""
-    nq = len(search.queries)
+    nq = search.nq
     if not 1 <= nq <= limits.queries:
         raise InvalidParameter(
             f"nq (the number of search vectors) is {nq}; it must be in [1, {limits.queries}]"
@@ -21,6 +22,11 @@ def check_search(search: Search, limits: Limits) -> None:
     if not 1 <= search.limit <= limits.top_k:
         raise InvalidParameter(f"limit (topk) is {search.limit}; it must be in [1, {limits.top_k}]")
     _check_window(search.limit, search.offset, limits.top_k)
+    if search.iterator and (nq != 1 or search.offset):
+        raise InvalidParameter(
+            f"a page of a search iterator takes 1 query vector and no offset; nq is {nq}, "
+            f"offset {search.offset}"
+        )
     if search.round_decimal != -1 and not 0 <= search.round_decimal <= _MAX_DECIMALS:
         raise InvalidParameter(
             f"round_decimal is {search.round_decimal}; it must be -1 or in [0, {_MAX_DECIMALS}]"
@@ -86,7 +92,7 @@ def check_vectors(search: Search, field: Field, metric: Metric | None) -> None:
         raise InvalidParameter(
             f"the query vectors have dimension {dim}; field {field.name!r} has dimension {field.dim}"
         )
-    _check_finite(search)
+    _check_finite(search.queries)
     asked = search.metric.upper()
     if asked and asked not in Metric.__members__:
         raise InvalidParameter(f"metric_type is {search.metric!r}; it must be one of {', '.join(Metric)}")
@@ -96,11 +102,10 @@ def check_vectors(search: Search, field: Field, metric: Metric | None) -> None:
         )
 
 
-def _check_finite(search: Search) -> None:
-    finite = np.isfinite(search.queries)
+def _check_finite(queries: npt.NDArray[np.float32]) -> None:
+    finite = np.isfinite(queries)
     if not finite.all():
         row, element = (int(i) for i in np.argwhere(~finite)[0])
         raise InvalidParameter(
-            f"query vector {row}: element {element} is {search.queries[row, element]}; "
-            "it must be a finite number"
+            f"query vector {row}: element {element} is {queries[row, element]}; it must be a finite number"
         )

@@ -10,7 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from elanus.engine.index.faiss_index import FaissIndex, add_vectors, faiss, faiss_metric, read_faiss
+from elanus.engine.index.vector_index import Mask, Matrix, Rows, in_range, top_k
 from elanus.model.types import Metric
+
+RANGE_WIDENING = 4
+"""How much deeper a range search looks again."""
 
 
 class HnswIndex(FaissIndex):
@@ -21,6 +25,25 @@ class HnswIndex(FaissIndex):
         if selector is None:
             return faiss.SearchParametersHNSW(efSearch=params["ef"])
         return faiss.SearchParametersHNSW(efSearch=params["ef"], sel=selector)
+
+    def range_search(
+        self, queries: Matrix, k: int, mask: Mask | None, params: dict[str, Any], threads: int = 1
+    ) -> tuple[Matrix, Rows]:
+        """The kernel's own would end `ef` rows from the query, wherever the range begins: so this looks
+        deeper until the range is passed or full."""
+        selected = self.rows if mask is None else int(np.count_nonzero(mask))
+        depth = min(max(2 * k, params["ef"]), selected)
+        while True:
+            deep = {**params, "ef": max(params["ef"], depth)}
+            scores, rows = self.search(queries, depth, mask, deep, threads)
+            inside = (rows >= 0) & in_range(scores, self.metric, params)
+            full = np.count_nonzero(inside, axis=1) >= k
+            radius = np.float32(params["radius"])
+            past = scores[:, -1] <= radius if self.metric.larger_is_nearer else scores[:, -1] >= radius
+            if depth >= selected or bool(np.all(full | past | (rows[:, -1] < 0))):
+                owner, _ = np.nonzero(inside)
+                return top_k(owner, scores[inside], rows[inside], len(queries), k, self.metric)
+            depth = min(depth * RANGE_WIDENING, selected)
 
 
 def build(
