@@ -286,7 +286,8 @@ def _page(
     if request.offset:
         kept, counts = _after(counts, groups, request.offset)
         chosen = pa.array(kept)
-        scores, keys, rows = scores[kept], keys.take(chosen), rows.take(chosen)
+        scores, keys = scores[kept], keys.take(chosen)
+        rows = rows.take(chosen) if rows.num_columns else rows
         groups = None if groups is None else groups.take(chosen)
     bound = None
     if request.page is not None:
@@ -322,4 +323,6 @@ def _after(counts: Counts, groups: pa.Array | None, offset: int) -> tuple[Counts
 
 def _named(rows: pa.RecordBatch, schema: Schema) -> pa.RecordBatch:
     """Columns under the fields' names instead of their ids."""
+    if not rows.num_columns:
+        return rows
     return rows.rename_columns([schema.by_id[int(n)].name for n in rows.schema.names])

@@ -19,6 +19,8 @@ from elanus.model.types import Metric
 if TYPE_CHECKING:
     from elanus.expr.plan import Plan
 
+_NO_FIELDS = pa.RecordBatch.from_arrays([], schema=pa.schema([]))
+
 Ordinals = npt.NDArray[np.int32]
 Find = Callable[
     [Reader, Field, Matrix, int, Metric, dict[str, Any], Mask | None, int, int], tuple[Matrix, Rows]
@@ -29,6 +31,8 @@ EXACT_BELOW_ROWS = 1000
 HITS_BYTES = 64 << 20
 """Temporary memory for merging hits, about; more queries are answered block by block."""
 _HIT_BYTES = 48
+FEW_KEYS = 100
+"""Up to so many keys are compared as Python values, which is quicker."""
 WIDENING = 4
 """How much deeper a search looks again when duplicate keys left it short of k."""
 
@@ -87,6 +91,10 @@ def search(
     numbered = [(i, r) for i, r in enumerate(readers) if r.rows]
     if not numbered or not len(queries):
         return _no_hits(readers, len(queries))
+    if len(numbered) == 1 and len(queries) == 1:
+        plain = _plain(*numbered[0], field, queries, k, metric, params, plan, find, threads, scratch_bytes)
+        if plain is not None:
+            return plain
     masks = [_selected(r, plan) for _, r in numbered]
     most = sum(r.rows for _, r in numbered)
     k = min(k, most)
@@ -141,6 +149,8 @@ def fetch(
 
     if not readers:
         raise ValueError("fetch needs the readers that found the rows")
+    if not field_ids:
+        return _NO_FIELDS
     parts, places = _by_reader(readers, ordinals, rows, take)
     if not parts:
         return readers[0].take(field_ids, rows)
@@ -215,6 +225,37 @@ def _search_reader(
 def deep_enough(params: dict[str, Any], k: int) -> dict[str, Any]:
     """Search parameters of an index that is to give k rows."""
     return {**params, "ef": k} if params.get("ef", k) < k else params
+
+
+def _plain(
+    number: int,
+    reader: Reader,
+    field: Field,
+    queries: Matrix,
+    k: int,
+    metric: Metric,
+    params: dict[str, Any],
+    plan: "Plan | None",
+    find: Find,
+    threads: int,
+    scratch_bytes: int,
+) -> Hits | None:
+    """The answer of one reader to one query; None where hits tie or hold a key twice, which is rare.
+
+    Most searches are this one; the general way costs as much again as a small index's search.
+    """
+    depth = min(k, reader.rows)
+    scores, rows = find(
+        reader, field, queries, depth, metric, params, _selected(reader, plan), threads, scratch_bytes
+    )
+    found = rows[0] if rows[0, -1] >= 0 else rows[0][rows[0] >= 0]
+    best = scores[0, : len(found)]
+    if bool((best[1:] == best[:-1]).any()):
+        return None
+    keys = reader.keys_at(found)
+    if len(set(keys.to_pylist() if len(found) <= FEW_KEYS else ranks(keys).tolist())) < len(found):
+        return None
+    return Hits(np.array([len(found)]), best, np.full(len(found), number, np.int32), found, keys)
 
 
 def _merge(

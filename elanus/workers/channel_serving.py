@@ -1,8 +1,6 @@
 """What a query node holds of a channel: growing rows, segments, recent deletes, and the views of them."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from elanus.engine.deletes import Deletes
@@ -157,20 +155,21 @@ class ChannelServing:
 
     # the readers' side
 
-    @contextmanager
-    def pin(self, name: str) -> Iterator[ServedView]:
-        """Keeps the view's parts here while they are read. Raises ViewGone."""
+    def pin(self, name: str) -> ServedView:
+        """Keeps the view's parts here until `unpin`. Raises ViewGone."""
         with self.lock:
             served = self.views.get(name)
             if served is None or served.dropped:
                 raise ViewGone(f"view {name} of channel {self.view.channel_id} is not on this node any more")
             served.pins += 1
-        try:
-            yield served
-        finally:
-            with self.lock:
-                served.pins -= 1
-                self._forget(served)
+            return served
+
+    def unpin(self, served: ServedView) -> bool:
+        """Whether nobody is left who reads the channel or prepares it."""
+        with self.lock:
+            served.pins -= 1
+            self._forget(served)
+            return self.idle
 
     def readers(
         self, served: ServedView, at_ts: int, partitions: frozenset[int] | None, growing: bool = True

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from elanus.roles.query import (
 )
 from elanus.storage.catalog import Catalog
 from elanus.storage.objects import ObjectStore
-from elanus.workers.channel_serving import ChannelServing
+from elanus.workers.channel_serving import ChannelServing, ServedView
 from elanus.workers.tail import Tails
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class _Pinned:
     """The parts of all targets of a read, and which target each reader belongs to."""
 
     readers: list[Reader]
-    targets: npt.NDArray[np.int32]
+    targets: list[int]
     read_ts: tuple[int, ...]
     collection: Collection
 
@@ -231,9 +231,8 @@ class LocalQueryNode:
         with self._pin(call) as pinned:
             found = engine.query(pinned.readers, self._plan(call, pinned.collection), call.limit)
             rows = engine.fetch(pinned.readers, found.ordinals, found.rows, call.fields)
-        return QueryHits(
-            keys=found.keys, channels=pinned.targets[found.ordinals], rows=rows, read_ts=pinned.read_ts
-        )
+        channels = np.array(pinned.targets, np.int32)[found.ordinals]
+        return QueryHits(keys=found.keys, channels=channels, rows=rows, read_ts=pinned.read_ts)
 
     def count(self, call: CountCall) -> Count:
         with self._pin(call) as pinned:
@@ -244,16 +243,17 @@ class LocalQueryNode:
     def _pin(self, call: ReadCall) -> Iterator[_Pinned]:
         collection = self._collection(call.collection_id)
         partitions = None if call.partitions is None else frozenset(call.partitions)
-        with ExitStack() as stack:
+        pins: list[tuple[ChannelServing, ServedView]] = []
+        try:
             readers: list[Reader] = []
             targets: list[int] = []
             read_ts: list[int] = []
-            stack.callback(self._after_read, call.targets)
             for number, target in enumerate(call.targets):
                 serving = self._channels.get(target.channel_id)
                 if serving is None:
                     raise ViewGone(f"channel {target.channel_id} is not on this node any more")
-                served = stack.enter_context(serving.pin(target.view))
+                served = serving.pin(target.view)
+                pins.append((serving, served))
                 applied = self._wait(served.view, target, call.deadline_ms)
                 at = call.at_ts or applied
                 if at > applied:
@@ -265,12 +265,15 @@ class LocalQueryNode:
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)
-            yield _Pinned(readers, np.asarray(targets, np.int32), tuple(read_ts), collection)
+            yield _Pinned(readers, targets, tuple(read_ts), collection)
+        finally:
+            # The last reader of a channel's last view closes the door, unless somebody is at it who will.
+            idle = [serving for serving, served in pins if serving.unpin(served)]
+            if idle:
+                self._close_idle()
 
-    def _after_read(self, targets: Sequence[Target]) -> None:
-        """The last reader of a channel's last view closes the door, unless somebody is at it who will."""
-        channels = [self._channels.get(t.channel_id) for t in targets]
-        if any(c is not None and c.idle for c in channels) and self._preparing.acquire(blocking=False):
+    def _close_idle(self) -> None:
+        if self._preparing.acquire(blocking=False):
             try:
                 self._leave_idle()
             finally:

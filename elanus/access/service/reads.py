@@ -1,5 +1,6 @@
 """Reads: search, query."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Reads:
     def search(self, call: Call, request: Any) -> Any:
         _refuse_search(request)
         query_type, vectors, keys = _queries(request)
-        asked = params.search_params(params.pairs(request.search_params))
+        asked = _asked(tuple([(pair.key, pair.value) for pair in request.search_params]))
         search = Search(
             database=call.database,
             collection=request.collection_name,
@@ -115,14 +116,26 @@ _SEARCH_NOT_BUILT = {
     "search_aggregation": "a search aggregation",
     "function_chains": "a function chain",
 }
+_LISTS_NOT_BUILT = ("sub_reqs", "function_chains")
+_MESSAGES_NOT_BUILT = tuple(name for name in _SEARCH_NOT_BUILT if name not in _LISTS_NOT_BUILT)
+
+PARAMETERS_KEPT = 1024
+"""Sets of search parameters that are remembered: the same ones come again and again."""
+
+
+@lru_cache(PARAMETERS_KEPT)
+def _asked(pairs: tuple[tuple[str, str], ...]) -> params.SearchParams:
+    return params.search_params(params.once(pairs))
 
 
 def _refuse_search(request: Any) -> None:
     _refuse_namespace(request)
-    for descriptor, _ in request.ListFields():
-        what = _SEARCH_NOT_BUILT.get(descriptor.name)
-        if what is not None:
-            raise Unimplemented(f"{what} is not implemented")
+    for name in _MESSAGES_NOT_BUILT:
+        if request.HasField(name):
+            raise Unimplemented(f"{_SEARCH_NOT_BUILT[name]} is not implemented")
+    for name in _LISTS_NOT_BUILT:
+        if len(getattr(request, name)):
+            raise Unimplemented(f"{_SEARCH_NOT_BUILT[name]} is not implemented")
 
 
 def _refuse_namespace(request: Any) -> None:

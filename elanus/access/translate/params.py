@@ -25,12 +25,15 @@ _FALSE = frozenset({"false", "False", "FALSE", "0", ""})
 
 def pairs(values: Iterable[Any]) -> dict[str, str]:
     """KeyValuePairs to a dict. Raises InvalidParameter on a key that is given twice with different values."""
+    return once((pair.key, pair.value) for pair in values)
+
+
+def once(values: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """As `pairs`, of (key, value)."""
     found: dict[str, str] = {}
-    for pair in values:
-        if found.setdefault(pair.key, pair.value) != pair.value:
-            raise InvalidParameter(
-                f"parameter {pair.key!r} is given twice, as {found[pair.key]!r} and as {pair.value!r}"
-            )
+    for key, value in values:
+        if found.setdefault(key, value) != value:
+            raise InvalidParameter(f"parameter {key!r} is given twice, as {found[key]!r} and as {value!r}")
     return found
 
 
@@ -251,7 +254,7 @@ def consistency(request: Any) -> ConsistencyLevel | None:
 
 def templates(values: Mapping[str, Any]) -> dict[str, TemplateValue]:
     """Expression template values. Raises Unimplemented for bytes, InvalidParameter for an empty one."""
-    return {name: _template(name, value) for name, value in values.items()}
+    return {name: _template(name, value) for name, value in values.items()} if values else {}
 
 
 def _template(name: str, value: Any) -> TemplateValue:

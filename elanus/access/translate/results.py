@@ -42,24 +42,27 @@ _FILLER = {
 def search_results(result: SearchResult, schema: Schema, collection: str, page: Page | None = None) -> Any:
     """The answer of a Search; dynamic fields are trimmed to the keys that were asked for."""
     scores = np.ascontiguousarray(result.scores, dtype="<f4")
-    data = messages.SearchResultData(
-        num_queries=len(result.counts),
-        top_k=max(result.counts, default=0),
-        topks=result.counts,
-        scores=[scores.tobytes()] if len(scores) else [],
-        ids=ids(result.keys),
-        fields_data=fields_data(result.rows, trim=True),
-        output_fields=result.rows.names,
-        primary_field_name=schema.primary.name,
-        all_search_count=len(result.keys),
-    )
+    answer = messages.SearchResults(collection_name=collection, session_ts=result.ts)
+    # Filled in place: a message that is made apart is copied when it is put into another.
+    data = answer.results
+    data.num_queries = len(result.counts)
+    data.top_k = max(result.counts, default=0)
+    data.topks.extend(result.counts)
+    if len(scores):
+        data.scores.append(scores.tobytes())
+    _set_ids(data.ids, result.keys)
+    if result.rows.names:
+        data.fields_data.extend(fields_data(result.rows, trim=True))
+        data.output_fields.extend(result.rows.names)
+    data.primary_field_name = schema.primary.name
+    data.all_search_count = len(result.keys)
     if result.groups is not None:
         data.group_by_field_value.CopyFrom(field_data(result.groups, schema.field(result.group_field)))
     if page is not None and result.last_bound is not None:
         # Old servers know no token, so that clients take its absence for one of them.
         data.search_iterator_v2_results.token = page.token or str(uuid.uuid4())
         data.search_iterator_v2_results.last_bound = result.last_bound
-    return messages.SearchResults(results=data, collection_name=collection, session_ts=result.ts)
+    return answer
 
 
 def query_results(result: QueryResult, schema: Schema, collection: str) -> Any:
@@ -85,11 +88,19 @@ def keys(ids: Any) -> pa.Array:
 
 def ids(keys: pa.Array) -> Any:
     """Primary keys, INT64 or VARCHAR. No keys: an empty message."""
+    found = messages.IDs()
+    _set_ids(found, keys)
+    return found
+
+
+def _set_ids(message: Any, keys: pa.Array) -> None:
     if pa.types.is_integer(keys.type):
-        return messages.IDs(int_id=messages.LongArray(data=_plain(keys)))
-    if pa.types.is_null(keys.type):
-        return messages.IDs()
-    return messages.IDs(str_id=messages.StringArray(data=keys.to_pylist()))
+        # An answer without hits has an empty array of the key's type too.
+        message.int_id.SetInParent()
+        message.int_id.data.extend(keys.to_numpy().tolist())
+    elif not pa.types.is_null(keys.type):
+        message.str_id.SetInParent()
+        message.str_id.data.extend(keys.to_pylist())
 
 
 def fields_data(rows: Rows, *, trim: bool) -> list[Any]:

@@ -64,8 +64,8 @@ def _check_window(limit: int, offset: int, most: int) -> None:
 
 def vector_field(schema: Schema, name: str) -> Field:
     """The field to search. Raises InvalidParameter where the name is missing or is not a vector's."""
-    vectors = list(schema.vectors)
     if not name:
+        vectors = list(schema.vectors)
         if len(vectors) == 1:
             return vectors[0]
         names = ", ".join(f.name for f in vectors)

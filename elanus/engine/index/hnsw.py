@@ -3,6 +3,7 @@
 The index keeps a copy of the vectors (normalised ones for COSINE).
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from elanus.engine.index.faiss_index import FaissIndex, add_vectors, faiss, fais
 from elanus.engine.index.vector_index import Mask, Matrix, Rows, in_range, top_k
 from elanus.model.types import Metric
 
+PARAMETERS_KEPT = 64
 RANGE_WIDENING = 4
 """How much deeper a range search looks again."""
 
@@ -23,7 +25,7 @@ class HnswIndex(FaissIndex):
 
     def _parameters(self, params: dict[str, Any], selector: Any) -> Any:
         if selector is None:
-            return faiss.SearchParametersHNSW(efSearch=params["ef"])
+            return _plain_parameters(params["ef"])
         return faiss.SearchParametersHNSW(efSearch=params["ef"], sel=selector)
 
     def range_search(
@@ -44,6 +46,12 @@ class HnswIndex(FaissIndex):
                 owner, _ = np.nonzero(inside)
                 return top_k(owner, scores[inside], rows[inside], len(queries), k, self.metric)
             depth = min(depth * RANGE_WIDENING, selected)
+
+
+# Any: faiss has no types. Making one costs a tenth of a small index's search; searches only read it.
+@lru_cache(PARAMETERS_KEPT)
+def _plain_parameters(ef: int) -> Any:
+    return faiss.SearchParametersHNSW(efSearch=ef)
 
 
 def build(
