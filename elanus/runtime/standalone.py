@@ -37,6 +37,7 @@ from elanus.storage.manifests import Manifests
 from elanus.storage.meta.sqlite import SqliteMetaStore
 from elanus.storage.objects.local import LocalObjectStore
 from elanus.storage.sequence import Sequence
+from elanus.workers.batching import BatchLimits
 from elanus.workers.data_node import LocalDataNode, SealPolicy
 from elanus.workers.index_node import IndexLimits, LocalIndexNode
 from elanus.workers.query_node import LocalQueryNode, QueryLimits
@@ -170,6 +171,7 @@ class Instance:
             load_threads=serve.load_threads,
             plan_cache=serve.plan_cache,
             delete_batch_keys=serve.delete_batch_keys,
+            batches=BatchLimits(queries=serve.batch_queries, at_once=serve.batch_running),
             wait_seconds=serve.wait_seconds,
         )
 

@@ -38,6 +38,7 @@ from elanus.roles.query import (
 )
 from elanus.storage.catalog import Catalog
 from elanus.storage.objects import ObjectStore
+from elanus.workers.batching import Batches, BatchLimits
 from elanus.workers.channel_serving import ChannelServing, ServedView
 from elanus.workers.tail import Tails
 
@@ -50,6 +51,7 @@ class QueryLimits(msgspec.Struct, frozen=True, kw_only=True):
     load_threads: int
     plan_cache: int
     delete_batch_keys: int
+    batches: BatchLimits
     wait_seconds: float
     """The longest a read waits for the log, where its caller has no deadline."""
 
@@ -76,6 +78,7 @@ class LocalQueryNode:
         self._tails = tails
         self._limits = limits
         self._channels: dict[int, ChannelServing] = {}
+        self._batches = Batches(limits.batches)
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
         self._plans: OrderedDict[tuple[int, int, str], Plan] = OrderedDict()
@@ -197,6 +200,9 @@ class LocalQueryNode:
             return pinned.read_ts
 
     def search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
+        return self._batches.search(call, queries, lambda all_of_them: self._search(call, all_of_them))
+
+    def _search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
         with self._pin(call) as pinned:
             hits, groups = self._hits(call, queries, pinned)
             rows = engine.fetch(pinned.readers, hits.ordinals, hits.rows, call.fields)
