@@ -38,8 +38,8 @@ class FaissIndex(ABC):
         self._index = index
 
     @abstractmethod
-    def _parameters(self, params: dict[str, Any], selector: Any) -> Any:
-        """faiss search parameters."""
+    def _parameters(self, params: dict[str, Any], selector: Any, share: float) -> Any:
+        """faiss search parameters; `selector` lets this share (> 0) of the rows through."""
 
     def save(self, path: Path) -> None:
         """Write kernel bytes and a footer with format version, length and checksum. Not synced."""
@@ -53,7 +53,7 @@ class FaissIndex(ABC):
     ) -> tuple[Matrix, Rows]:
         # The setting belongs to the calling thread: OpenMP keeps it per thread.
         faiss.omp_set_num_threads(threads)
-        selector, _bits = _selector(mask)
+        selector, _bits, share = _selector(mask)
         depth = min(k, self.rows)
         prepared = self._prepared(queries)
         scores = np.empty((len(queries), depth), np.float32)
@@ -65,7 +65,7 @@ class FaissIndex(ABC):
             depth,
             faiss.swig_ptr(scores),
             faiss.swig_ptr(rows),
-            self._parameters(params, selector),
+            self._parameters(params, selector, share),
         )
         scores = self._protocol_scores(scores)
         # Nearest first: what was not found is at the end.
@@ -81,9 +81,9 @@ class FaissIndex(ABC):
         self, queries: Matrix, k: int, mask: Mask | None, params: dict[str, Any], threads: int = 1
     ) -> tuple[Matrix, Rows]:
         faiss.omp_set_num_threads(threads)
-        selector, _bits = _selector(mask)
+        selector, _bits, share = _selector(mask)
         limits, scores, rows = self._index.range_search(
-            self._prepared(queries), params["radius"], params=self._parameters(params, selector)
+            self._prepared(queries), params["radius"], params=self._parameters(params, selector, share)
         )
         owner = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)))
         scores = self._protocol_scores(scores)
@@ -146,12 +146,12 @@ def normalised(vectors: Matrix) -> Matrix:
     return unit
 
 
-def _selector(mask: Mask | None) -> tuple[Any, npt.NDArray[np.uint8] | None]:
-    """A faiss selector and the bits it points into, which must outlive it."""
+def _selector(mask: Mask | None) -> tuple[Any, npt.NDArray[np.uint8] | None, float]:
+    """A faiss selector, the bits it points into, which must outlive it, and the share of set bits."""
     if mask is None:
-        return None, None
+        return None, None, 1.0
     bits = np.packbits(mask, bitorder="little")
-    return faiss.IDSelectorBitmap(bits), bits
+    return faiss.IDSelectorBitmap(bits), bits, max(1, int(np.count_nonzero(mask))) / len(mask)
 
 
 def _checksum(path: Path, length: int) -> int:

@@ -3,6 +3,7 @@
 The index keeps a copy of the vectors (normalised ones for COSINE).
 """
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,19 @@ from elanus.model.types import Metric
 PARAMETERS_KEPT = 64
 RANGE_WIDENING = 4
 """How much deeper a range search looks again."""
+RANGE_PAIRS = 1 << 22
+"""Hits of a range search that are looked at together; beyond it each query is searched for itself."""
 
 
 class HnswIndex(FaissIndex):
     type = "HNSW"
-    exact_below = 0.05
+    exact_below = 0.03
 
-    def _parameters(self, params: dict[str, Any], selector: Any) -> Any:
+    def _parameters(self, params: dict[str, Any], selector: Any, share: float) -> Any:
         if selector is None:
             return _plain_parameters(params["ef"])
-        return faiss.SearchParametersHNSW(efSearch=params["ef"], sel=selector)
+        # Unselected rows end the walk early; measured, this much wider a beam keeps the recall.
+        return faiss.SearchParametersHNSW(efSearch=math.ceil(params["ef"] / math.sqrt(share)), sel=selector)
 
     def range_search(
         self, queries: Matrix, k: int, mask: Mask | None, params: dict[str, Any], threads: int = 1
@@ -36,6 +40,12 @@ class HnswIndex(FaissIndex):
         selected = self.rows if mask is None else int(np.count_nonzero(mask))
         depth = min(max(2 * k, params["ef"]), selected)
         while True:
+            if depth * len(queries) > RANGE_PAIRS and len(queries) > 1:
+                found = [
+                    self.range_search(queries[i : i + 1], k, mask, params, threads)
+                    for i in range(len(queries))
+                ]
+                return np.concatenate([s for s, _ in found]), np.concatenate([r for _, r in found])
             deep = {**params, "ef": max(params["ef"], depth)}
             scores, rows = self.search(queries, depth, mask, deep, threads)
             inside = (rows >= 0) & in_range(scores, self.metric, params)
