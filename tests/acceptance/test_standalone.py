@@ -57,3 +57,10 @@ def test_the_walk_of_the_document_passes(folder: Path, version: str, server: Ser
 def test_the_asynchronous_client_passes(version: str, server: Server) -> None:
     printed = run(PROGRAMS / "hello_async.py", server.address, requirements=(f"pymilvus=={version}",))
     assert printed.endswith("PASS\n")
+
+
+@pytest.mark.parametrize("version", ("2.4.15", *VERSIONS))
+def test_iterators_pass_while_rows_are_written(version: str, server: Server) -> None:
+    program = Path(__file__).parent / "lite" / "walk_iterators.py"
+    printed = run(program, f"http://{server.address}", requirements=(f"pymilvus=={version}",))
+    assert printed.endswith("OK\n")
