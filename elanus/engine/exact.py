@@ -16,6 +16,7 @@ from elanus.engine.index.vector_index import in_range, top_k
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader, squared_lengths
 from elanus.engine.visibility import Mask
+from elanus.model import patience
 from elanus.model.types import Metric
 
 SCRATCH_BYTES = 32 << 20
@@ -69,6 +70,7 @@ def exact_search(
         candidates = _Candidates(block, min(k, max(visible, 1)), metric, params if ranged else None)
         rows_at_once = max(1, min(ROWS_AT_ONCE, scratch_bytes // (4 * len(block))))
         for chunk in _chunks(reader, field_id, selected, mask, rows_at_once, scratch_bytes):
+            patience.check()
             candidates.add(chunk)
         found.append(_final(reader, field_id, block, candidates, k, metric, params or {}, scratch_bytes))
     if len(found) == 1:
@@ -279,6 +281,7 @@ def _final(
     at_once = max(1, scratch_bytes // (_WIDENING * 4 * queries.shape[1]))
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), at_once):
+        patience.check()
         stop = start + at_once
         matrix = reader.vectors_at(field_id, rows[start:stop])
         scores[start:stop] = exact_scores(queries[owners[start:stop]], matrix, metric)

@@ -16,6 +16,7 @@ from elanus.engine.keys import Rows
 from elanus.engine.reader import Matrix, Reader
 from elanus.engine.search import EXACT_BELOW_ROWS, WIDENING, Hits, deep_enough, search
 from elanus.engine.visibility import Mask
+from elanus.model import patience
 from elanus.model.schema import Field
 from elanus.model.types import DataType, Metric
 
@@ -94,6 +95,7 @@ def _nearest(
     depth = 2 * k
     # A deep page costs an index about as much as comparing all.
     while index is not None and indexed and depth < max(EXACT_BELOW_ROWS, index.exact_below * selected):
+        patience.check()
         rows = index.search(queries, depth, mask, deep_enough(params, depth), threads)[1][0]
         rows = rows[rows >= 0]
         if len(rows) < min(depth, selected):

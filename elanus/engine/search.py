@@ -12,6 +12,7 @@ from elanus.engine.exact import SCRATCH_BYTES, exact_search
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader
 from elanus.engine.visibility import Mask, Times
+from elanus.model import patience
 from elanus.model.columns import arrow_type
 from elanus.model.schema import Field
 from elanus.model.types import Metric
@@ -31,6 +32,8 @@ EXACT_BELOW_ROWS = 1000
 HITS_BYTES = 64 << 20
 """Temporary memory for merging hits, about; more queries are answered block by block."""
 _HIT_BYTES = 48
+QUERIES_AT_ONCE = 256
+"""Queries of one call of a kernel: between two calls a search notices that nobody waits for it."""
 FEW_KEYS = 100
 """Up to so many keys are compared as Python values, which is quicker."""
 WIDENING = 4
@@ -98,11 +101,12 @@ def search(
     masks = [_selected(r, plan) for _, r in numbered]
     most = sum(r.rows for _, r in numbered)
     k = min(k, most)
-    at_once = max(1, HITS_BYTES // (_HIT_BYTES * k * len(numbered)))
+    at_once = min(QUERIES_AT_ONCE, max(1, HITS_BYTES // (_HIT_BYTES * k * len(numbered))))
     blocks = []
     for start in range(0, len(queries), at_once):
         block, depth, short = queries[start : start + at_once], k, True
         while short:
+            patience.check()
             results = [
                 find(reader, field, block, depth, metric, params, mask, threads, scratch_bytes)
                 for (_, reader), mask in zip(numbered, masks, strict=True)
@@ -123,6 +127,7 @@ def query(readers: Sequence[Reader], plan: "Plan | None" = None, limit: int | No
         return Found(np.empty(0, np.int32), np.empty(0, np.int64), _no_keys(readers), np.empty(0, np.uint64))
     at_once = None if limit is None else 2 * limit
     while True:
+        patience.check()
         found, cut = _smallest_keys(numbered, at_once)
         if limit is None or not cut or len(found.rows) >= limit:
             return found if limit is None else _first(found, limit)

@@ -1,5 +1,7 @@
 """Searches and queries: how many vectors, of which type and dimension, how many rows back."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -103,6 +105,8 @@ def check_vectors(search: Search, field: Field, metric: Metric | None) -> None:
 
 
 def _check_finite(queries: npt.NDArray[np.float32]) -> None:
+    if math.isfinite(float(queries.sum(dtype=np.float64))):
+        return
     finite = np.isfinite(queries)
     if not finite.all():
         row, element = (int(i) for i in np.argwhere(~finite)[0])

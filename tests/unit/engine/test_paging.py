@@ -62,6 +62,7 @@ def walk(
         if not len(hits.scores):
             return pages
         pages.append(hits.keys.to_pylist())
+        assert len(pages) <= sum(r.rows for r in readers), "it never ends"
         bound = float(hits.scores[-1])
 
 
