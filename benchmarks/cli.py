@@ -27,6 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+PLAIN_WIDTH = 200
+"""Columns where the output is not a terminal, so that a pipe sees whole lines."""
 PAGE = ROOT / "docs" / "benchmarks.md"
 STANDARD = "ready,hello,strong,ingest,search,pymilvus,filter,restart,mixed"
 
@@ -75,6 +77,7 @@ def run(
     data: Annotated[str, typer.Option(help=f"One of: {', '.join(SOURCES)}.")] = "text",
     rows: Annotated[int, typer.Option(help="Only so many of the data's first rows; 0: all.")] = 0,
     clients: Annotated[str, typer.Option(help="Comma-separated numbers of clients.")] = "1,4,16,64",
+    processes: Annotated[int, typer.Option(help="That a server's clients are spread over, at most.")] = 2,
     seconds: Seconds = 8.0,
     rounds: Rounds = 5,
     recall: Annotated[float, typer.Option(help="ef is raised until it is reached.")] = 0.95,
@@ -99,6 +102,7 @@ def run(
         rounds=rounds,
         seconds=seconds,
         clients=tuple(int(number) for number in clients.split(",")),
+        processes=processes,
         recall=recall,
         settle=settle,
         pymilvus=tuple(pymilvus.split(",")),
@@ -152,11 +156,13 @@ def go(settings: Settings, out: Path | None, work: Path | None = None) -> None:
 
 def show(run: Run) -> None:
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
     console.print(f"{run.machine.cpu}, {run.machine.cores} cores, {run.machine.memory_gb} GB; {run.versions}")
     for each in pages.tables(run):
         table = Table(title=each.title, title_justify="left")
         for head in each.heads:
-            table.add_column(head, justify="left" if not head else "right")
+            table.add_column(head, justify="right" if head else "left", no_wrap=True)
         for row in each.rows:
             table.add_row(*row)
         console.print(table)

@@ -15,6 +15,7 @@ from benchmarks.parts.part import Context, Part, Settings
 from benchmarks.results import MEMORY, PEAK, Run
 from benchmarks.session import Session, SystemFailed
 from benchmarks.systems import system_class
+from tests.environments import EnvironmentFailed
 
 MB = 1 << 20
 
@@ -44,8 +45,8 @@ def run(settings: Settings, work: Path | None = None, saved: Callable[[Run], Non
                 run_system(
                     name, [part for part in parts if fits(part, name)], settings, found, bar, work, saved
                 )
-            except SystemFailed as error:
-                found.failures.append(str(error))
+            except (SystemFailed, EnvironmentFailed) as error:
+                found.failures.append(f"{name}: {error}")
                 progress.console.print(f"failed: {error}", style="red", markup=False)
     return found
 

@@ -25,7 +25,7 @@ from pymilvus import MilvusException
 from elanus.engine import search as engine
 from tests.machine.deployment import Deployment
 from tests.machine.filters import EVERYTHING, Filter, filters
-from tests.machine.samples import EXACT, INDEXES, SCALARS, Shape, entity, row, shapes, vector
+from tests.machine.samples import EXACT, INDEXES, KEYS, SCALARS, Shape, entity, row, shapes, vector
 from tests.reference import Key, Reference, Row, everywhere, matching, newest, tolerance
 
 pytestmark = pytest.mark.timeout(0 if os.environ.get("ELANUS_MACHINE") else 900)
@@ -39,9 +39,13 @@ LEAST_RECALL = 0.9
 LEAST_WANTED = 100
 """Fewer hits than this say nothing about recall."""
 
-batches = st.lists(st.tuples(st.integers(0, 59), st.integers(0, 5000)), min_size=1, max_size=12)
+numbers = st.integers(0, KEYS - 1)
 seeds = st.integers(0, 5000)
+batches = st.lists(st.tuples(numbers, seeds), min_size=1, max_size=12)
+some = st.lists(numbers, max_size=8)
 picks = st.integers(0, 11)
+recent = st.lists(picks, min_size=1, max_size=6)
+"""Rows that are there, counted from the newest."""
 fields = st.sets(st.sampled_from((*SCALARS, "v", "extra"))) | st.just({"*"})
 levels = st.sampled_from((STRONG, "Session"))
 stale_levels = st.sampled_from(("Eventually", "Bounded"))
@@ -97,12 +101,14 @@ class History(RuleBasedStateMachine):
         index = self.client.prepare_index_params()
         index.add_index("v", index_type=shape.index, metric_type=shape.metric, params=build)
         self.client.create_index(NAME, index, sync=False)
+        self.create_partition(PARTITIONS[0])
         self.load([])
 
     def teardown(self) -> None:
         if not hasattr(self, "deployment"):
             return
         try:
+            self.check_everything()
             if self.wanted >= LEAST_WANTED:
                 assert self.found >= LEAST_RECALL * self.wanted, f"recall {self.found / self.wanted:.3f}"
         finally:
@@ -130,7 +136,7 @@ class History(RuleBasedStateMachine):
         assert list(answer["ids"]) == [r.key for r in rows]
         self.reference.insert(rows)
 
-    @step(batch=batches, existing=st.lists(picks, max_size=6), pick=picks)
+    @step(batch=batches, existing=recent, pick=picks)
     def upsert(self, batch: list[tuple[int, int]], existing: list[int], pick: int) -> None:
         """Keys that are there, keys that are not, keys twice in a batch."""
         partition = self.pick(pick)
@@ -141,10 +147,10 @@ class History(RuleBasedStateMachine):
         assert answer["upsert_count"] == len(rows)
         self.reference.upsert(rows)
 
-    @step(numbers=st.lists(st.integers(0, 59), max_size=8), existing=st.lists(picks, max_size=6), pick=picks)
-    def delete_keys(self, numbers: list[int], existing: list[int], pick: int) -> None:
+    @step(chosen=some, existing=recent, pick=picks)
+    def delete_keys(self, chosen: list[int], existing: list[int], pick: int) -> None:
         there = self.reference.rows
-        keys = [self.shape.key(n) for n in numbers]
+        keys = [self.shape.key(n) for n in chosen]
         keys += [there[-1 - n * 3].key for n in existing if n * 3 < len(there)]
         if not keys:
             return
@@ -197,6 +203,7 @@ class History(RuleBasedStateMachine):
     @step()
     def flush(self) -> None:
         self.client.flush(NAME)
+        self.check_everything()
 
     @step()
     def settle(self) -> None:
@@ -206,6 +213,7 @@ class History(RuleBasedStateMachine):
         while int(self.client.describe_index(NAME, "v")["pending_index_rows"]):
             assert time.monotonic() < deadline, "the index is not built"
             time.sleep(0.01)
+        self.check_everything()
 
     @step(names=st.sets(st.sampled_from((DEFAULT, *PARTITIONS))))
     def load(self, names: Collection[str]) -> None:
@@ -217,6 +225,7 @@ class History(RuleBasedStateMachine):
         else:
             self.client.load_collection(NAME)
             self.loaded, self.whole = set(self.labels), True
+        self.check_everything()
 
     @step(names=st.sets(st.sampled_from((DEFAULT, *PARTITIONS))))
     def release(self, names: Collection[str]) -> None:
@@ -232,10 +241,12 @@ class History(RuleBasedStateMachine):
     @step()
     def restart(self) -> None:
         self.deployment.restart()
+        self.check_everything()
 
     @step()
     def crash(self) -> None:
         self.deployment.crash()
+        self.check_everything()
 
     @step(shape=shapes)
     def drop_and_create_again(self, shape: Shape) -> None:
@@ -368,10 +379,10 @@ class History(RuleBasedStateMachine):
         assert answer["count(*)"] == len(self.reference.matching(chosen.test, self.readable(named)))
 
     @precondition(lambda self: self.loaded is not None)
-    @step(numbers=st.lists(st.integers(0, 59), min_size=1, max_size=8), existing=st.lists(picks, max_size=6))
-    def get(self, numbers: list[int], existing: list[int]) -> None:
+    @step(chosen=st.lists(numbers, min_size=1, max_size=8), existing=recent)
+    def get(self, chosen: list[int], existing: list[int]) -> None:
         there = self.reference.rows
-        keys = [self.shape.key(n) for n in numbers]
+        keys = [self.shape.key(n) for n in chosen]
         keys += [there[-1 - n * 3].key for n in existing if n * 3 < len(there)]
         rows = newest(r for r in self.reference.matching(everywhere, self.readable()) if r.key in keys)
         got = self.client.get(NAME, ids=keys, output_fields=["*"], consistency_level=STRONG)
@@ -390,6 +401,16 @@ class History(RuleBasedStateMachine):
             assert any(same(answer, r, {"*"}) for state in states for r in state.get(answer["id"], ())), (
                 f"{answer} never existed"
             )
+
+    def check_everything(self) -> None:
+        """All rows that can be read are there with all their fields, and no others."""
+        if self.loaded is None:
+            return
+        rows = self.reference.matching(everywhere, self.readable())
+        [answer] = self.client.query(NAME, output_fields=["count(*)"], consistency_level=STRONG)
+        assert answer["count(*)"] == len(rows)
+        got = self.client.query(NAME, "i64 > -1000", ["*"], consistency_level=STRONG)
+        assert is_state(got, newest(rows))
 
     # names and labels
 
@@ -430,7 +451,7 @@ def is_state(got: list[dict[str, Any]], state: dict[Key, list[Row]]) -> bool:
 
 PROFILES = {
     "ci": settings(
-        max_examples=50, stateful_step_count=30, phases=(Phase.explicit, Phase.reuse, Phase.generate)
+        max_examples=30, stateful_step_count=30, phases=(Phase.explicit, Phase.reuse, Phase.generate)
     ),
     "soak": settings(
         max_examples=int(os.environ.get("ELANUS_MACHINE_EXAMPLES", "2000")),
