@@ -140,10 +140,7 @@ class Reader:
     def take(self, field_ids: Sequence[int], rows: Rows) -> pa.RecordBatch:
         """Some rows of some fields, in the given orders; columns are named by field id."""
         fields = [self.schema.by_id[i] for i in field_ids]
-        return pa.RecordBatch.from_arrays(
-            [self._gather(f, rows) for f in fields],
-            schema=pa.schema([pa.field(f.key, arrow_type(f), nullable=f.nullable) for f in fields]),
-        )
+        return pa.RecordBatch.from_arrays([self._gather(f, rows) for f in fields], [f.key for f in fields])
 
     def vectors(self, field_id: int) -> Iterator[VectorBlock]:
         """A FLOAT_VECTOR column block by block, without copies."""

@@ -1,6 +1,8 @@
 """What a query node holds of a channel: growing rows, segments, recent deletes, and the views of them."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from elanus.engine.deletes import Deletes
@@ -155,8 +157,17 @@ class ChannelServing:
 
     # the readers' side
 
-    def pin(self, name: str) -> ServedView:
-        """Keeps the view's parts here until `unpin`. Raises ViewGone."""
+    @contextmanager
+    def pin(self, name: str) -> Iterator[ServedView]:
+        """Keeps the view's parts here while they are read. Raises ViewGone."""
+        served = self.hold(name)
+        try:
+            yield served
+        finally:
+            self.release(served)
+
+    def hold(self, name: str) -> ServedView:
+        """Keeps the view's parts here until `release`. Raises ViewGone."""
         with self.lock:
             served = self.views.get(name)
             if served is None or served.dropped:
@@ -164,7 +175,7 @@ class ChannelServing:
             served.pins += 1
             return served
 
-    def unpin(self, served: ServedView) -> bool:
+    def release(self, served: ServedView) -> bool:
         """Whether nobody is left who reads the channel or prepares it."""
         with self.lock:
             served.pins -= 1

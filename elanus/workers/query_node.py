@@ -258,7 +258,7 @@ class LocalQueryNode:
                 serving = self._channels.get(target.channel_id)
                 if serving is None:
                     raise ViewGone(f"channel {target.channel_id} is not on this node any more")
-                served = serving.pin(target.view)
+                served = serving.hold(target.view)
                 pins.append((serving, served))
                 applied = self._wait(served.view, target, call.deadline_ms)
                 at = call.at_ts or applied
@@ -267,14 +267,14 @@ class LocalQueryNode:
                         f"a read at timestamp {at} is ahead of log {served.view.log}, which is at {applied}: "
                         "it is not the timestamp of an iterator's first page; start the iterator again"
                     )
-                found = serving.readers(served, at, partitions, growing=not call.ignore_growing)
+                found = serving.readers(served, at, partitions, not call.ignore_growing)
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)
             yield _Pinned(readers, targets, tuple(read_ts), collection)
         finally:
             # The last reader of a channel's last view closes the door, unless somebody is at it who will.
-            idle = [serving for serving, served in pins if serving.unpin(served)]
+            idle = [serving for serving, served in pins if serving.release(served)]
             if idle:
                 self._close_idle()
 

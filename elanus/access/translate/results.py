@@ -18,15 +18,6 @@ from elanus.model.types import DataType
 
 # Any below: protobuf messages of the private pool have no static types.
 
-_ARRAY_CLASS = {
-    "bool_data": "BoolArray",
-    "int_data": "IntArray",
-    "long_data": "LongArray",
-    "float_data": "FloatArray",
-    "double_data": "DoubleArray",
-    "string_data": "StringArray",
-    "json_data": "JSONArray",
-}
 _FILLER = {
     "bool_data": False,
     "int_data": 0,
@@ -171,7 +162,10 @@ def _set_scalars(scalars: Any, column: pa.Array, type: DataType, field: Field) -
         )
     else:
         values = _plain(column)
-    getattr(scalars, kind).CopyFrom(getattr(messages, _ARRAY_CLASS[kind])(data=values))
+    array = getattr(scalars, kind)
+    # Without values it still says of which kind they would be.
+    array.SetInParent()
+    array.data.extend(values)
 
 
 def _plain(column: pa.Array) -> list[Any]:
@@ -205,6 +199,8 @@ def _set_vectors(vectors: Any, column: pa.Array, field: Field) -> None:
     vectors.dim = field.dim
     if field.type is DataType.FLOAT_VECTOR:
         flat = column.flatten().to_numpy(zero_copy_only=False).astype("<f4", copy=False)
-        vectors.float_vector.CopyFrom(messages.FloatArray(data=[flat.tobytes()] if len(flat) else []))
+        vectors.float_vector.SetInParent()
+        if len(flat):
+            vectors.float_vector.data.append(flat.tobytes())
     else:
         setattr(vectors, kind, b"".join(column.to_pylist()))
