@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -345,8 +346,9 @@ def serve(config: Config) -> None:
     from elanus.runtime.metrics import Metrics
 
     started = time.monotonic()
-    stop = threading.Event()
-    _on_signals(lambda number, _: stop.set())
+    # Not an Event: a signal that lands while the main thread holds its lock would wait for itself.
+    stop: SimpleQueue[int] = SimpleQueue()
+    _on_signals(lambda number, _: stop.put(number))
     grace = config.elanus.shutdown.grace_seconds
     with ExitStack() as opened:
         instance = Instance(config)
@@ -394,7 +396,7 @@ def serve(config: Config) -> None:
             management.port,
             time.monotonic() - started,
         )
-        stop.wait()
+        stop.get()
         log.info("stopping: calls in flight have %.1f s", grace / 2)
 
 
