@@ -59,7 +59,7 @@ def test_the_asynchronous_client_passes(version: str, server: Server) -> None:
     assert printed.endswith("PASS\n")
 
 
-@pytest.mark.parametrize("version", ("2.4.15", *VERSIONS))
+@pytest.mark.parametrize("version", ["2.4.15", *VERSIONS])
 def test_iterators_pass_while_rows_are_written(version: str, server: Server) -> None:
     program = Path(__file__).parent / "lite" / "walk_iterators.py"
     printed = run(program, f"http://{server.address}", requirements=(f"pymilvus=={version}",))
