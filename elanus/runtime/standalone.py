@@ -1,6 +1,7 @@
 """All roles in one process on embedded storage: what Lite opens and `elanus serve` serves."""
 
 import logging
+import os
 import shutil
 import signal
 import threading
@@ -49,6 +50,8 @@ log = logging.getLogger(__name__)
 NODE_ID = 1
 """Of every role here: there is one of each."""
 SCRATCH = "scratch"
+EXIT_SECONDS = 0.3
+"""What the operating system gets of the grace time, to end the process."""
 
 
 class Instance:
@@ -398,6 +401,20 @@ def serve(config: Config) -> None:
         )
         stop.get()
         log.info("stopping: calls in flight have %.1f s", grace / 2)
+        _end_within(grace - EXIT_SECONDS)
+
+
+def _end_within(seconds: float) -> None:
+    """A kernel that runs on (an index build) does not hold up the end: what it makes is made again, and what
+    was acknowledged is in the log."""
+
+    def end() -> None:
+        log.warning("an index build was still running after %.1f s: it starts again with the server", seconds)
+        os._exit(0)
+
+    timer = threading.Timer(max(0.0, seconds), end)
+    timer.daemon = True
+    timer.start()
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
