@@ -1,5 +1,7 @@
-"""The read path: cuts, scatter to the nodes of the views, output fields (architecture, 4; rules 2, 5)."""
+"""The read path: cuts, scatter to the nodes of the views, output fields (architecture, 4; rules 2, 3, 5)."""
 
+import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,35 +9,52 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from elanus.access import calls
 from elanus.access import requests as q
-from elanus.access.partition_names import refuse_names
+from elanus.access.snapshots import Output, Snapshot, Snapshots
 from elanus.access.validation.searches import check_vectors, vector_field
 from elanus.model.codes import Code
-from elanus.model.errors import (
-    CollectionNotLoaded,
-    ElanusError,
-    IndexNotFound,
-    InvalidParameter,
-    PartitionNotFound,
-    PartitionNotLoaded,
-    Unimplemented,
-    ViewGone,
-)
+from elanus.model.columns import arrow_type, as_floats, as_matrix
+from elanus.model.errors import ElanusError, InvalidParameter, Unimplemented, ViewGone
 from elanus.model.index_parameters import check_search
-from elanus.model.nouns import Collection, IndexDefinition, LoadIntent, ViewPointer
-from elanus.model.schema import DYNAMIC_FIELD, Field, Schema
-from elanus.model.types import ConsistencyLevel
-from elanus.roles.query import CountCall, QueryCall, QueryHits, QueryNode, SearchCall, Target
-from elanus.storage.catalog import Catalog
+from elanus.model.nouns import Collection, ViewPointer
+from elanus.model.records import Header, Kind, encode
+from elanus.model.schema import Field, Schema
+from elanus.model.timestamps import SHIFT
+from elanus.model.types import ConsistencyLevel, DataType, Metric
+from elanus.roles.query import (
+    CountCall,
+    GroupBy,
+    QueryCall,
+    QueryHits,
+    QueryNode,
+    ReadCall,
+    SearchCall,
+    SearchHits,
+    Target,
+)
 from elanus.storage.log import LogBroker
 
 COUNT = "count(*)"
-_ALL = "*"
 _STRONG = (ConsistencyLevel.STRONG, ConsistencyLevel.SESSION, ConsistencyLevel.CUSTOMIZED)
+_GROUPED_BY = frozenset(
+    {
+        DataType.BOOL,
+        DataType.INT8,
+        DataType.INT16,
+        DataType.INT32,
+        DataType.INT64,
+        DataType.VARCHAR,
+    }
+)
 
+_COUNTER = (1 << SHIFT) - 1
+
+Counts = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 
@@ -45,22 +64,15 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     view_seconds: float
     """How long a read waits for a view that is being prepared or has just been replaced."""
     view_retry_seconds: float
-
-
-@dataclass(frozen=True)
-class _Output:
-    """Output fields, resolved: which columns to ask for and how the answer names them."""
-
-    names: tuple[str, ...]
-    fields: tuple[int, ...]
-    dynamic: tuple[str, ...]
+    group_size: int = 1024
+    """Hits of one group."""
 
 
 @dataclass(frozen=True)
 class Reader:
     """Searches and queries of a proxy."""
 
-    catalog: Catalog
+    snapshots: Snapshots
     broker: LogBroker
     nodes: Mapping[int, QueryNode]
     limits: ReadLimits
@@ -68,114 +80,180 @@ class Reader:
     # reads
 
     def search(self, request: q.Search) -> q.SearchResult:
-        collection = self.catalog.collection_named(request.database, request.collection)
-        schema = collection.schema
+        now = self.snapshots.of(request.database, request.collection)
+        schema = now.schema
         field = vector_field(schema, request.field)
-        index = self._index(collection, field)
+        index = now.index(field)
+        if request.ids is not None:
+            request = self._with_vectors(now, request, field)
         check_vectors(request, field, index.metric)
-        output = _output(schema, request.output_fields, with_key=False)
+        output = now.output(request.output_fields, with_key=False)
         assert index.metric is not None, "a vector index has a metric"
         k = request.limit + request.offset
+        page = request.page
         call = SearchCall(
-            **self._shared(collection, request, output.fields),
+            **self._shared(now, request, output.fields),
             field_id=field.id,
             k=k,
             metric=str(index.metric),
             params=check_search(index.type, request.params, k, index.metric),
+            iterator=request.iterator,
+            beyond=None if page is None else page.last_bound,
+            group=self._group(schema, request),
         )
-        hits = self._ask(collection, request, call, lambda node, c: node.search(c, request.queries))
-        return _page(hits, request, schema, output)
+        hits = self._ask(now, request, call, lambda node, c: node.search(c, request.queries))
+        return _page(hits, request, schema, output, index.metric)
 
     def query(self, request: q.Query) -> q.QueryResult:
-        collection = self.catalog.collection_named(request.database, request.collection)
-        schema = collection.schema
+        now = self.snapshots.of(request.database, request.collection)
+        schema = now.schema
         if tuple(n.strip().lower() for n in request.output_fields) == (COUNT,):
-            return self._count(collection, request)
+            return self._count(now, request)
         if request.limit is None and not request.expression.strip():
             raise InvalidParameter(
                 "empty expression should be used with limit: a query without a filter needs a limit"
             )
-        output = _output(schema, request.output_fields, with_key=True)
-        hits = self._rows(collection, request, output.fields)
+        output = now.output(request.output_fields, with_key=True)
+        hits = self._rows(now, request, output.fields)
         rows = _named(hits.rows.slice(request.offset), schema)
         return q.QueryResult(
             rows=q.Rows(names=output.names, columns=rows, schema=schema, dynamic=output.dynamic),
             ts=max(hits.read_ts, default=0),
         )
 
-    def keys(self, collection: Collection, request: q.Query) -> QueryHits:
-        """Only the primary keys, and which channel each came from."""
-        return self._rows(collection, request, ())
+    def keys(self, request: q.Query) -> tuple[Collection, QueryHits]:
+        """Only the primary keys, and which of the collection's channels each came from."""
+        now = self.snapshots.of(request.database, request.collection)
+        return now.collection, self._rows(now, request, ())
 
-    def _rows(self, collection: Collection, request: q.Query, fields: tuple[int, ...]) -> QueryHits:
+    def _rows(self, now: Snapshot, request: q.Query, fields: tuple[int, ...]) -> QueryHits:
         limit = None if request.limit is None else request.limit + request.offset
-        call = QueryCall(**self._shared(collection, request, fields), limit=limit)
-        return self._ask(collection, request, call, lambda node, c: node.query(c))
+        call = QueryCall(**self._shared(now, request, fields), limit=limit)
+        return self._ask(now, request, call, lambda node, c: node.query(c))
 
-    def _count(self, collection: Collection, request: q.Query) -> q.QueryResult:
+    def _count(self, now: Snapshot, request: q.Query) -> q.QueryResult:
         if request.limit is not None:
             raise InvalidParameter(
                 "count entities with pagination is not allowed: leave out limit and offset"
             )
-        call = CountCall(**self._shared(collection, request, ()))
-        count = self._ask(collection, request, call, lambda node, c: node.count(c))
+        call = CountCall(**self._shared(now, request, ()))
+        count = self._ask(now, request, call, lambda node, c: node.count(c))
         columns = pa.RecordBatch.from_arrays([pa.array([count.rows], pa.int64())], names=[COUNT])
-        rows = q.Rows(names=(COUNT,), columns=columns, schema=collection.schema)
+        rows = q.Rows(names=(COUNT,), columns=columns, schema=now.schema)
         return q.QueryResult(rows=rows, ts=max(count.read_ts, default=0))
+
+    def _group(self, schema: Schema, request: q.Search) -> GroupBy | None:
+        """Raises InvalidParameter, Unimplemented."""
+        asked = request.group
+        if asked is None:
+            return None
+        if request.iterator:
+            raise InvalidParameter("a search iterator cannot group by a field; leave out group_by_field")
+        if not 1 <= asked.size <= self.limits.group_size:
+            raise InvalidParameter(f"group_size is {asked.size}; it must be in [1, {self.limits.group_size}]")
+        field = schema.field(asked.field)
+        if field.type not in _GROUPED_BY:
+            allowed = ", ".join(sorted(t.name for t in _GROUPED_BY))
+            raise InvalidParameter(
+                f"group_by_field {field.name!r} is {field.type.name}; it must be one of {allowed}"
+            )
+        return GroupBy(field_id=field.id, size=asked.size, strict=asked.strict)
+
+    def _with_vectors(self, now: Snapshot, request: q.Search, field: Field) -> q.Search:
+        """The vectors of the rows that the search names by their keys. Raises InvalidParameter."""
+        assert request.ids is not None, "a search has vectors or keys"
+        primary = now.schema.primary
+        if pa.types.is_integer(request.ids.type) != pa.types.is_integer(arrow_type(primary)):
+            raise InvalidParameter(
+                f"ids are {request.ids.type}; the primary key {primary.name!r} is {primary.type.name}"
+            )
+        keys = request.ids.to_pylist()
+        found = self._rows(
+            now,
+            q.Query(
+                database=request.database,
+                collection=request.collection,
+                partitions=request.partitions,
+                expression=f"{primary.name} in {{keys}}",
+                templates={"keys": keys},
+                consistency_level=request.consistency_level,
+                at_ts=request.at_ts,
+                ignore_growing=request.ignore_growing,
+            ),
+            (field.id,),
+        )
+        place = {key: row for row, key in enumerate(found.keys.to_pylist())}
+        missing = [key for key in keys if key not in place]
+        if missing:
+            raise InvalidParameter(
+                f"ids {missing[:10]} are not in collection {now.collection.name!r} "
+                "(in the partitions that are searched)"
+            )
+        column = found.rows.column(0).take(pa.array([place[key] for key in keys]))
+        if column.null_count:
+            empty = [key for key, there in zip(keys, column.is_valid().to_pylist(), strict=True) if not there]
+            raise InvalidParameter(f"the rows with ids {empty[:10]} have no vector in field {field.name!r}")
+        vectors = as_matrix(column, field.type)
+        if field.type is not DataType.BINARY_VECTOR:
+            vectors = as_floats(vectors, field.type)
+        return dataclasses.replace(request, queries=vectors, query_type=field.type, ids=None)
 
     # the call and its nodes
 
-    def _shared(self, collection: Collection, request: q.Read, fields: tuple[int, ...]) -> dict[str, Any]:
-        intent = self._loaded(collection)
+    def _shared(self, now: Snapshot, request: q.Read, fields: tuple[int, ...]) -> dict[str, Any]:
         call = calls.current()
         remaining = call.remaining() if call else None
         return {
-            "collection_id": collection.id,
-            "schema_version": collection.schema.version,
+            "collection_id": now.collection.id,
+            "schema_version": now.schema.version,
             "targets": (),
             "expression": request.expression.strip(),
             "templates": request.templates,
-            "partitions": _partitions(collection, intent, request.partitions),
+            "partitions": now.partitions(request.partitions),
             "at_ts": request.at_ts,
+            "ignore_growing": request.ignore_growing,
             "fields": fields,
             "deadline_ms": 0 if remaining is None else int((time.time() + remaining) * 1000),
         }
 
-    def _ask(
-        self, collection: Collection, request: q.Read, call: Any, ask: Callable[[QueryNode, Any], T]
-    ) -> T:
+    def _ask(self, now: Snapshot, request: q.Read, call: Any, ask: Callable[[QueryNode, Any], T]) -> T:
         """Asks the views' node; a view that has just been replaced means the whole read starts again."""
         level = request.consistency_level
-        level = collection.consistency_level if level is None else level
+        level = now.collection.consistency_level if level is None else level
         deadline = time.monotonic() + self.limits.view_seconds
         while True:
-            views = self._views(collection, deadline)
-            nodes = {n for v in views for n in v.nodes}
+            now = self._with_views(now, deadline)
+            nodes = {n for v in now.views for n in v.nodes}
             if len(nodes) != 1:
                 raise Unimplemented("reads over several query nodes are not implemented")
-            targets = tuple(self._target(view, level, request.at_ts) for view in views)
+            node = self.nodes[nodes.pop()]
             try:
-                return ask(self.nodes[nodes.pop()], msgspec.structs.replace(call, targets=targets))
+                if request.iterator and not call.at_ts:
+                    call = msgspec.structs.replace(call, at_ts=self._begin(now, node, call, level))
+                targets = tuple(self._target(view, level, call.at_ts) for view in now.views)
+                return ask(node, msgspec.structs.replace(call, targets=targets))
             except ViewGone:
                 if time.monotonic() >= deadline:
                     raise
                 calls.check()
                 time.sleep(self.limits.view_retry_seconds)
+                now = self.snapshots.again(now)
 
-    def _views(self, collection: Collection, deadline: float) -> list[ViewPointer]:
-        """A view of every channel. Waits while they are prepared."""
-        while True:
-            by_channel = {v.channel_id: v for v in self.catalog.views(collection.id)}
-            if all(c.id in by_channel for c in collection.channels):
-                return [by_channel[c.id] for c in collection.channels]
-            self._loaded(collection)
+    def _with_views(self, now: Snapshot, deadline: float) -> Snapshot:
+        """A snapshot that has a view of every channel. Waits while they are prepared."""
+        while not now.views:
+            now = self.snapshots.again(now)
+            if now.views:
+                break
+            assert now.loaded
             if time.monotonic() >= deadline:
                 raise ElanusError(
-                    f"collection {collection.name!r} is being loaded; ask again",
+                    f"collection {now.collection.name!r} is being loaded; ask again",
                     Code.COLLECTION_NOT_FULLY_LOADED,
                 )
             calls.check()
             time.sleep(self.limits.view_retry_seconds)
+        return now
 
     def _target(self, view: ViewPointer, level: ConsistencyLevel, at_ts: int) -> Target:
         if level in _STRONG or at_ts:
@@ -185,91 +263,69 @@ class Reader:
         staleness = self.limits.graceful_ms if level is ConsistencyLevel.BOUNDED else None
         return Target(channel_id=view.channel_id, view=view.name, staleness_ms=staleness)
 
-    def _loaded(self, collection: Collection) -> LoadIntent:
-        intent = self.catalog.load(collection.id)
-        if intent is None:
-            raise CollectionNotLoaded(f"collection not loaded[collection={collection.name}]; load it first")
-        return intent
+    def _begin(self, now: Snapshot, node: QueryNode, call: ReadCall, level: ConsistencyLevel) -> int:
+        """The timestamp of an iterator (rule 3): what its pages read at, the first one included.
 
-    def _index(self, collection: Collection, field: Field) -> IndexDefinition:
-        for index in self.catalog.indexes(collection.id):
-            if index.field_id == field.id:
-                return index
-        raise IndexNotFound(f"field {field.name!r} has no index; create one before you search it")
-
-
-def _partitions(collection: Collection, intent: LoadIntent, names: tuple[str, ...]) -> tuple[int, ...] | None:
-    """The partitions to read; None: all. Raises PartitionNotFound, PartitionNotLoaded."""
-    refuse_names(collection, names)
-    if not names:
-        return None if intent.whole_collection else intent.partitions
-    wanted = []
-    for name in names:
-        partition = collection.partition(name)
-        if partition is None:
-            raise PartitionNotFound(f"partition {name!r} does not exist in collection {collection.name!r}")
-        if not intent.whole_collection and partition.id not in intent.partitions:
-            raise PartitionNotLoaded(f"partition not loaded[partition={name}]; load it first")
-        wanted.append(partition.id)
-    return tuple(wanted)
+        No log of the collection will have another record up to it: those that are behind get a fence.
+        """
+        targets = tuple(self._target(view, level, 0) for view in now.views)
+        stamps = node.read_ts(msgspec.structs.replace(call, targets=targets))
+        ts = max(stamps)
+        if not ts & _COUNTER:
+            # Told from the time of a write, which old clients send in its place.
+            ts += 1
+        behind = {view.log for view, at in zip(now.views, stamps, strict=True) if at < ts}
+        for log in sorted(behind):
+            self.broker.append(log, encode(Header(0, Kind.FENCE, floor=ts)))
+        return ts
 
 
-def _output(schema: Schema, names: tuple[str, ...], *, with_key: bool) -> _Output:
-    """Resolves output field names. What is no field is a key of the dynamic field, where there is one."""
-    wanted: dict[str, None] = {}
-    dynamic: dict[str, None] = {}
-    for name in names:
-        if name == _ALL:
-            wanted.update(dict.fromkeys(f.name for f in schema.fields))
-        elif name in schema.by_name:
-            wanted[name] = None
-        elif schema.dynamic_field is not None:
-            dynamic[_dynamic_key(name)] = None
-        else:
-            schema.field(name)
-    if with_key:
-        wanted[schema.primary.name] = None
-    columns = dict(wanted)
-    if dynamic and DYNAMIC_FIELD not in columns:
-        columns[DYNAMIC_FIELD] = None
-    shown = [n for n in wanted if n != DYNAMIC_FIELD or DYNAMIC_FIELD in names or _ALL in names]
-    return _Output(
-        names=(*shown, *dynamic),
-        fields=tuple(schema.by_name[n].id for n in columns),
-        dynamic=tuple(dynamic),
-    )
-
-
-def _dynamic_key(name: str) -> str:
-    """`$meta["key"]` and `key` name the same."""
-    for quote in "\"'":
-        if name.startswith(f"{DYNAMIC_FIELD}[{quote}") and name.endswith(f"{quote}]"):
-            return name[len(DYNAMIC_FIELD) + 2 : -2]
-    return name
-
-
-def _page(hits: Any, request: q.Search, schema: Schema, output: _Output) -> q.SearchResult:
+def _page(
+    hits: SearchHits, request: q.Search, schema: Schema, output: Output, metric: Metric
+) -> q.SearchResult:
     """Cuts the offset off each query's hits."""
     counts = hits.counts
-    scores, keys, rows = hits.scores, hits.keys, hits.rows
+    scores, keys, rows, groups = hits.scores, hits.keys, hits.rows, hits.groups
     if request.offset:
-        starts = np.cumsum(counts) - counts
-        ranks = np.arange(len(scores)) - np.repeat(starts, counts)
-        kept = np.flatnonzero(ranks >= request.offset)
-        scores, keys = scores[kept], keys.take(pa.array(kept))
-        rows = rows.take(pa.array(kept))
-        counts = np.maximum(counts - request.offset, 0)
+        kept, counts = _after(counts, groups, request.offset)
+        chosen = pa.array(kept)
+        scores, keys = scores[kept], keys.take(chosen)
+        rows = rows.take(chosen) if rows.num_columns else rows
+        groups = None if groups is None else groups.take(chosen)
+    bound = None
+    if request.page is not None:
+        bound = float(scores[-1]) if len(scores) else request.page.last_bound
+        if bound is None:
+            bound = -math.inf if metric.larger_is_nearer else math.inf
     if request.round_decimal >= 0:
         scores = np.round(scores, request.round_decimal)
     return q.SearchResult(
-        counts=tuple(int(c) for c in counts),
+        counts=tuple(counts.tolist()),
         scores=scores,
         keys=keys,
         rows=q.Rows(names=output.names, columns=_named(rows, schema), schema=schema, dynamic=output.dynamic),
         ts=max(hits.read_ts, default=0),
+        groups=groups,
+        group_field=request.group.field if request.group else "",
+        last_bound=bound,
     )
+
+
+def _after(counts: Counts, groups: pa.Array | None, offset: int) -> tuple[Counts, Counts]:
+    """Which hits are beyond the first `offset` hits, or groups, of their query; and how many each has."""
+    owners = np.repeat(np.arange(len(counts)), counts)
+    begins = np.ones(len(owners), np.bool_)
+    if groups is not None:
+        values = pc.fill_null(groups.dictionary_encode().indices, -1).to_numpy()
+        begins[1:] = (owners[1:] != owners[:-1]) | (values[1:] != values[:-1])
+    numbers = np.cumsum(begins)
+    first = np.concatenate([[0], numbers])[np.cumsum(counts) - counts]
+    kept = np.flatnonzero(numbers - 1 - first[owners] >= offset)
+    return kept, np.bincount(owners[kept], minlength=len(counts))
 
 
 def _named(rows: pa.RecordBatch, schema: Schema) -> pa.RecordBatch:
     """Columns under the fields' names instead of their ids."""
+    if not rows.num_columns:
+        return rows
     return rows.rename_columns([schema.by_id[int(n)].name for n in rows.schema.names])

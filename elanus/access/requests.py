@@ -90,16 +90,21 @@ class Read:
     output_fields: tuple[str, ...] = ()
     consistency_level: ConsistencyLevel | None = None
     guarantee_ts: int = 0
+    iterator: bool = False
+    """A page of an iterator: answered as of one timestamp, which later pages come back with."""
     at_ts: int = 0
     """Read as of this timestamp (later pages of an iterator); 0: now."""
+    ignore_growing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search(Read):
-    """`queries`: (nq, dim) float32. `field` "" where the collection has one vector field.
-    `metric` "": the index's. `params`: the search parameters, merged from wherever the client put them."""
+    """`queries`: (nq, dim) float32; where `ids` are given, empty: the vectors of the rows with those keys.
+    `field` "" where the collection has one vector field. `metric` "": the index's. `params`: the search
+    parameters, merged from wherever the client put them."""
 
     queries: npt.NDArray[np.float32]
+    ids: pa.Array | None = None
     query_type: DataType = DataType.FLOAT_VECTOR
     field: str = ""
     limit: int
@@ -107,6 +112,31 @@ class Search(Read):
     metric: str = ""
     params: dict[str, Any] = dataclasses.field(default_factory=dict)
     round_decimal: int = -1
+    group: "Grouping | None" = None
+    page: "Page | None" = None
+
+    @property
+    def nq(self) -> int:
+        return len(self.queries) if self.ids is None else len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """The best `size` hits of each value of a field; `limit` and `offset` count values.
+    `strict`: look on until each group is full, not only until there are enough groups."""
+
+    field: str
+    size: int = 1
+    strict: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page of a search iterator whose server knows where it goes on: the hits beyond `last_bound`, the
+    score of the page's last hit before (None: the first page)."""
+
+    token: str = ""
+    last_bound: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +145,6 @@ class Query(Read):
 
     limit: int | None = None
     offset: int = 0
-    iterator: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +170,11 @@ class SearchResult:
     rows: Rows
     ts: int
     """The timestamp the search read at (`session_ts`)."""
+    groups: pa.Array | None = None
+    """The value of each hit in the field that was grouped by."""
+    group_field: str = ""
+    last_bound: float | None = None
+    """The score of a page's last hit: where the next page goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,9 +129,7 @@ class Writer:
 
         The gate is not held while it reads: a DDL would wait for the view of a collection being loaded.
         """
-        collection = self.catalog.collection_named(request.database, request.collection)
-        found = self.reader.keys(
-            collection,
+        collection, found = self.reader.keys(
             q.Query(
                 database=request.database,
                 collection=request.collection,
@@ -139,7 +137,7 @@ class Writer:
                 expression=request.expression,
                 templates=request.templates,
                 consistency_level=ConsistencyLevel.STRONG,
-            ),
+            )
         )
         with self.gate.write():
             now = self.catalog.collection_named(request.database, request.collection)

@@ -17,6 +17,7 @@ from elanus.engine.index.vector_index import Queries, in_range, top_k
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader, squared_lengths
 from elanus.engine.visibility import Mask
+from elanus.model import patience
 from elanus.model.columns import as_floats
 from elanus.model.index_parameters import BINARY_METRICS
 from elanus.model.types import DataType, Metric
@@ -78,6 +79,7 @@ def exact_search(
         candidates = _Candidates(block, min(k, max(visible, 1)), metric, params if ranged else None)
         rows_at_once = max(1, scratch_bytes // (4 * len(block)))
         for window in _windows(reader, field_id, selected, mask, rows_at_once, scratch_bytes):
+            patience.check()
             candidates.add(window)
         found.append(_final(reader, field_id, block, candidates, k, metric, params or {}, scratch_bytes))
     if len(found) == 1:
@@ -163,8 +165,9 @@ class _Candidates:
         costs = self._approximate(window)
         if window.mask is not None:
             costs[:, ~window.mask] = np.inf
-        if self.range is None and costs.shape[1] >= self.k:
-            self.kth = np.minimum(self.kth, np.partition(costs, self.k - 1, axis=1)[:, self.k - 1])
+        if costs.shape[1] >= self.k:
+            sure = costs if self.range is None else self._surely_inside(costs)
+            self.kth = np.minimum(self.kth, np.partition(sure, self.k - 1, axis=1)[:, self.k - 1])
         low, high = self._bounds(costs.dtype)
         inside = costs <= high[:, None]
         if low is not None:
@@ -179,15 +182,14 @@ class _Candidates:
         self._costs.append(costs[owners, places])
         self._rows.append(window.rows + places if isinstance(window.rows, int) else window.rows[places])
         self._pending += len(owners)
-        if self.range is None and len(self._owners) > 1 and self._pending > 2 * self.k * len(self.queries):
+        if len(self._owners) > 1 and self._pending > 2 * self.k * len(self.queries):
             self._prune()
 
     def pairs(self) -> tuple[Rows, Rows]:
         """(query, row) of each candidate, sorted by query."""
         if len(self._owners) == 1:
             return self._owners[0], self._rows[0]
-        if self.range is None:
-            self._prune()
+        self._prune()
         if not self._owners:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         owners, rows = np.concatenate(self._owners), np.concatenate(self._rows)
@@ -262,7 +264,18 @@ class _Candidates:
             return None, _rounded(self.kth + 2 * self.error, dtype, up=True)
         low, high = self.range
         low = None if low is None else _rounded(low - self.error, dtype, up=False)
-        return low, _rounded(high + self.error, dtype, up=True)
+        return low, _rounded(np.minimum(high + self.error, self.kth + 2 * self.error), dtype, up=True)
+
+    def _surely_inside(self, costs: Costs, owners: Rows | None = None) -> Costs:
+        """`costs`, infinite where rounding alone may have put one into the range; of `owners`, or (nq, m)."""
+        assert self.range is not None
+        low, high = self.range
+        bounds = [high - self.error, *([] if low is None else [low + self.error])]
+        high, *rest = (b[:, None] if owners is None else b[owners] for b in bounds)
+        inside = costs <= high
+        for least in rest:
+            inside &= costs >= least
+        return np.where(inside, costs, np.inf)
 
     def _prune(self) -> None:
         """Drop the candidates that k others beat for certain."""
@@ -270,11 +283,12 @@ class _Candidates:
             return
         owners, costs = np.concatenate(self._owners), np.concatenate(self._costs)
         rows = np.concatenate(self._rows)
-        order = np.lexsort((costs, owners))
+        sure = costs if self.range is None else self._surely_inside(costs, owners)
+        order = np.lexsort((sure, owners))
         starts = np.searchsorted(owners, np.arange(len(self.queries)), sorter=order)
         counts = np.bincount(owners, minlength=len(self.queries))
         full = counts >= self.k
-        kth = costs[order[starts[full] + self.k - 1]]
+        kth = sure[order[starts[full] + self.k - 1]]
         self.kth[full] = np.minimum(self.kth[full], kth)
         kept = costs <= self._bounds(np.float64)[1][owners]
         self._owners, self._rows, self._costs = [owners[kept]], [rows[kept]], [costs[kept]]
@@ -323,9 +337,10 @@ def _final(
     at_once = max(1, scratch_bytes // (_WIDENING * 4 * queries.shape[1]))
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), at_once):
+        patience.check()
         stop = start + at_once
         matrix = as_floats(reader.vectors_at(field_id, rows[start:stop]), kind)
-        scores[start:stop] = _exact_scores(queries[owners[start:stop]], matrix, metric)
+        scores[start:stop] = exact_scores(queries[owners[start:stop]], matrix, metric)
     if "radius" in params:
         inside = in_range(scores, metric, params)
         owners, rows, scores = owners[inside], rows[inside], scores[inside]
@@ -335,7 +350,7 @@ def _final(
     return best
 
 
-def _exact_scores(queries: Matrix, matrix: Matrix, metric: Metric) -> Matrix:
+def exact_scores(queries: Matrix, matrix: Matrix, metric: Metric) -> Matrix:
     """(m,) scores of (m, dim) queries and vectors, pair by pair."""
     left, right = queries.astype(np.float64), matrix.astype(np.float64)
     if metric is Metric.L2:

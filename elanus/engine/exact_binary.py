@@ -10,6 +10,7 @@ from elanus.engine.index.vector_index import in_range, top_k
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader
 from elanus.engine.visibility import Mask
+from elanus.model import patience
 from elanus.model.types import Metric
 
 
@@ -35,6 +36,7 @@ def exact_search(
         blocks = [(selected, reader.vectors_at(field_id, selected))]
     owners, scores, rows = [], [], []
     for number, query in enumerate(queries):
+        patience.check()
         found = np.concatenate([distances(query, matrix, metric) for _, matrix in blocks] or [_NOTHING])
         kept = _nearest(found, k, metric, params or {})
         owners.append(np.full(len(kept), number, np.int64))

@@ -15,6 +15,7 @@ from elanus.engine.index.vector_index import Queries
 from elanus.engine.keys import Rows, ranks
 from elanus.engine.reader import Matrix, Reader
 from elanus.engine.visibility import Mask, Times
+from elanus.model import patience
 from elanus.model.columns import arrow_type
 from elanus.model.schema import Field
 from elanus.model.types import DataType, Metric
@@ -22,13 +23,22 @@ from elanus.model.types import DataType, Metric
 if TYPE_CHECKING:
     from elanus.expr.plan import Plan
 
+_NO_FIELDS = pa.RecordBatch.from_arrays([], schema=pa.schema([]))
+
 Ordinals = npt.NDArray[np.int32]
+Find = Callable[
+    [Reader, Field, Matrix, int, Metric, dict[str, Any], Mask | None, int, int], tuple[Matrix, Rows]
+]
 
 EXACT_BELOW_ROWS = 1000
 """Where fewer rows are selected, they are compared one by one whatever the index."""
 HITS_BYTES = 64 << 20
 """Temporary memory for merging hits, about; more queries are answered block by block."""
 _HIT_BYTES = 48
+QUERIES_AT_ONCE = 256
+"""Queries of one call of a kernel: between two calls a search notices that nobody waits for it."""
+FEW_KEYS = 100
+"""Up to so many keys are compared as Python values, which is quicker."""
 WIDENING = 4
 """How much deeper a search looks again when duplicate keys left it short of k."""
 
@@ -44,6 +54,16 @@ class Hits(NamedTuple):
     ordinals: Ordinals
     rows: Rows
     keys: pa.Array
+
+    def first(self, count: int) -> "Hits":
+        """The first hits of a single query."""
+        return Hits(
+            np.array([count]),
+            self.scores[:count],
+            self.ordinals[:count],
+            self.rows[:count],
+            self.keys[:count],
+        )
 
 
 class Found(NamedTuple):
@@ -65,28 +85,35 @@ def search(
     plan: "Plan | None" = None,
     threads: int = 1,
     scratch_bytes: int = SCRATCH_BYTES,
+    find: "Find | None" = None,
 ) -> Hits:
     """The k rows nearest to each of (nq, dim) queries; of equal keys the best score.
 
     Queries are float32, or (nq, dim / 8) uint8 for binary vectors.
 
     `params` as `index.check_search` returned them for the field's index type; with `radius`, a range search.
-    Equal scores are ordered by key.
+    Equal scores are ordered by key. `find` looks into one reader; by default through its index.
     """
+    find = find or _search_reader
     queries = np.ascontiguousarray(queries, np.uint8 if field.type is DataType.BINARY_VECTOR else np.float32)
     numbered = [(i, r) for i, r in enumerate(readers) if r.rows]
     if not numbered or not len(queries):
         return _no_hits(readers, len(queries))
+    if len(numbered) == 1 and len(queries) == 1:
+        plain = _plain(*numbered[0], field, queries, k, metric, params, plan, find, threads, scratch_bytes)
+        if plain is not None:
+            return plain
     masks = [_selected(r, plan) for _, r in numbered]
     most = sum(r.rows for _, r in numbered)
     k = min(k, most)
-    at_once = max(1, HITS_BYTES // (_HIT_BYTES * k * len(numbered)))
+    at_once = min(QUERIES_AT_ONCE, max(1, HITS_BYTES // (_HIT_BYTES * k * len(numbered))))
     blocks = []
     for start in range(0, len(queries), at_once):
         block, depth, short = queries[start : start + at_once], k, True
         while short:
+            patience.check()
             results = [
-                _search_reader(reader, field, block, depth, metric, params, mask, threads, scratch_bytes)
+                find(reader, field, block, depth, metric, params, mask, threads, scratch_bytes)
                 for (_, reader), mask in zip(numbered, masks, strict=True)
             ]
             hits, short = _merge(readers, numbered, results, len(block), k, depth, metric)
@@ -105,6 +132,7 @@ def query(readers: Sequence[Reader], plan: "Plan | None" = None, limit: int | No
         return Found(np.empty(0, np.int32), np.empty(0, np.int64), _no_keys(readers), np.empty(0, np.uint64))
     at_once = None if limit is None else 2 * limit
     while True:
+        patience.check()
         found, cut = _smallest_keys(numbered, at_once)
         if limit is None or not cut or len(found.rows) >= limit:
             return found if limit is None else _first(found, limit)
@@ -131,6 +159,8 @@ def fetch(
 
     if not readers:
         raise ValueError("fetch needs the readers that found the rows")
+    if not field_ids:
+        return _NO_FIELDS
     parts, places = _by_reader(readers, ordinals, rows, take)
     if not parts:
         return readers[0].take(field_ids, rows)
@@ -194,7 +224,7 @@ def _search_reader(
         return exact_search(reader, field.id, queries, k, metric, mask, params, scratch_bytes)
     if "radius" in params:
         return index.range_search(queries, k, mask, params, threads)
-    scores, rows = index.search(queries, k, mask, _deep_enough(params, k), threads)
+    scores, rows = index.search(queries, k, mask, deep_enough(params, k), threads)
     short = rows[:, min(k, selected) - 1] < 0
     if short.any():
         # The walk through the graph or the probed lists ended before k rows that match were seen.
@@ -205,8 +235,40 @@ def _search_reader(
     return scores, rows
 
 
-def _deep_enough(params: dict[str, Any], k: int) -> dict[str, Any]:
+def deep_enough(params: dict[str, Any], k: int) -> dict[str, Any]:
+    """Search parameters of an index that is to give k rows."""
     return {**params, "ef": k} if params.get("ef", k) < k else params
+
+
+def _plain(
+    number: int,
+    reader: Reader,
+    field: Field,
+    queries: Matrix,
+    k: int,
+    metric: Metric,
+    params: dict[str, Any],
+    plan: "Plan | None",
+    find: Find,
+    threads: int,
+    scratch_bytes: int,
+) -> Hits | None:
+    """The answer of one reader to one query; None where hits tie or hold a key twice, which is rare.
+
+    Most searches are this one; the general way costs as much again as a small index's search.
+    """
+    depth = min(k, reader.rows)
+    scores, rows = find(
+        reader, field, queries, depth, metric, params, _selected(reader, plan), threads, scratch_bytes
+    )
+    found = rows[0] if rows[0, -1] >= 0 else rows[0][rows[0] >= 0]
+    best = scores[0, : len(found)]
+    if bool((best[1:] == best[:-1]).any()):
+        return None
+    keys = reader.keys_at(found)
+    if len(set(keys.to_pylist() if len(found) <= FEW_KEYS else ranks(keys).tolist())) < len(found):
+        return None
+    return Hits(np.array([len(found)]), best, np.full(len(found), number, np.int32), found, keys)
 
 
 def _merge(
@@ -252,7 +314,7 @@ def _merge(
         short = bool(np.any((counts < k) & more))
     if counts.max(initial=0) > k:
         place = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-        hits, counts = _kept(hits, place < k), np.minimum(counts, k)
+        hits, counts = kept(hits, place < k), np.minimum(counts, k)
     return Hits(counts, hits.scores, hits.ordinals, hits.rows, hits.keys), short
 
 
@@ -277,7 +339,7 @@ def _ordered_ties(hits: Hits, owners: Rows, metric: Metric) -> tuple[Hits, Rows]
         return hits, owners
     cost = -hits.scores if metric.larger_is_nearer else hits.scores
     order = np.lexsort((ranks(hits.keys), cost, owners))
-    return _kept(hits, order), owners[order]
+    return kept(hits, order), owners[order]
 
 
 def _without_duplicates(hits: Hits, owners: Rows) -> tuple[Hits, Rows, bool]:
@@ -289,12 +351,12 @@ def _without_duplicates(hits: Hits, owners: Rows) -> tuple[Hits, Rows, bool]:
     again = (numbers[1:] == numbers[:-1]) & (sorted_owners[1:] == sorted_owners[:-1])
     if not again.any():
         return hits, owners, False
-    kept = np.ones(len(owners), np.bool_)
-    kept[order[1:][again]] = False
-    return _kept(hits, kept), owners[kept], True
+    chosen = np.ones(len(owners), np.bool_)
+    chosen[order[1:][again]] = False
+    return kept(hits, chosen), owners[chosen], True
 
 
-def _kept(hits: Hits, chosen: Rows | Mask) -> Hits:
+def kept(hits: Hits, chosen: Rows | Mask) -> Hits:
     """Some of the hits, by a mask or in the order of numbers; `counts` is left as it was."""
     keys = (
         hits.keys.filter(pa.array(chosen)) if chosen.dtype == np.bool_ else hits.keys.take(pa.array(chosen))

@@ -55,6 +55,8 @@ class DeletedRows:
 
     def mask(self, at_ts: int, start: int, stop: int) -> Mask | None:
         """(stop - start,) True where the row is not deleted at `at_ts`; None where none is. Read-only."""
+        if not self._used and self._in_order:
+            return None
         with self._lock:
             if not self._in_order:
                 self._sort()

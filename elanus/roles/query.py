@@ -36,9 +36,18 @@ class ReadCall(msgspec.Struct, frozen=True, kw_only=True):
     templates: dict[str, Any] = {}
     partitions: tuple[int, ...] | None = None
     at_ts: int = 0
+    ignore_growing: bool = False
     fields: tuple[int, ...] = ()
     """Output fields to deliver with the rows; () where the caller fetches them."""
     deadline_ms: int = 0
+
+
+class GroupBy(msgspec.Struct, frozen=True, kw_only=True):
+    """The best `size` hits of each of the k best values of a field. `strict`: fill every group."""
+
+    field_id: int
+    size: int = 1
+    strict: bool = False
 
 
 class SearchCall(ReadCall, frozen=True, kw_only=True):
@@ -46,6 +55,11 @@ class SearchCall(ReadCall, frozen=True, kw_only=True):
     k: int
     metric: str
     params: dict[str, Any] = {}
+    iterator: bool = False
+    """Pages are cut by scores: those must not depend on what holds a row at the time, segment or log."""
+    beyond: float | None = None
+    """Only hits with a worse score than this one."""
+    group: GroupBy | None = None
 
 
 class QueryCall(ReadCall, frozen=True, kw_only=True):
@@ -70,6 +84,8 @@ class SearchHits(msgspec.Struct, frozen=True, kw_only=True):
     keys: pa.Array
     rows: pa.RecordBatch
     read_ts: tuple[int, ...]
+    groups: pa.Array | None = None
+    """The value of each hit in the field that was grouped by."""
 
 
 class QueryHits(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +125,9 @@ class QueryNode(Protocol):
 
     def growing(self, view: str, channel_id: int) -> tuple[int, int]:
         """Rows above the view's floor, and their bytes. Raises ViewGone."""
+
+    def read_ts(self, call: ReadCall) -> tuple[int, ...]:
+        """The timestamps that the targets can be read at now, once their cuts are applied."""
 
     def search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits: ...
     def query(self, call: QueryCall) -> QueryHits: ...

@@ -139,7 +139,16 @@ class Serving(Section):
         100_000, description="A view that would hold up the trimming of so many records is made anew."
     )
     prepare_batch: Count = Field(256, description="Collections whose views are prepared together.")
+    snapshots: Count = Field(
+        1024, description="Collections whose catalogue entries are kept gathered for reads."
+    )
     plan_cache: Count = Field(1024, description="Parsed filter expressions that are kept.")
+    batch_queries: Count = Field(
+        32, description="Concurrent searches of the same kind that share one call; 1: none do."
+    )
+    batch_running: Count = Field(
+        1, description="Searches of the same kind that run side by side before others wait for them."
+    )
     delete_batch_keys: Count = Field(4096, description="Deletes that are applied to a segment at a time.")
     wait_seconds: Seconds = Field(
         30, description="A read without a deadline waits this long for the log, in seconds."

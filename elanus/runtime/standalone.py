@@ -23,6 +23,7 @@ from elanus.access.reads import Reader, ReadLimits
 from elanus.access.service import handlers
 from elanus.access.service.dispatch import Observe
 from elanus.access.service.executors import Executors
+from elanus.access.snapshots import Snapshots
 from elanus.access.writes import WriteLimits, Writer
 from elanus.coordinators.catalog_writer import CatalogWriter
 from elanus.coordinators.data import DataLimits, LocalDataCoordinator
@@ -41,6 +42,7 @@ from elanus.storage.manifests import Manifests
 from elanus.storage.meta.sqlite import SqliteMetaStore
 from elanus.storage.objects.local import LocalObjectStore
 from elanus.storage.sequence import Sequence
+from elanus.workers.batching import BatchLimits
 from elanus.workers.data_node import LocalDataNode, SealPolicy
 from elanus.workers.index_node import IndexLimits, LocalIndexNode
 from elanus.workers.query_node import LocalQueryNode, QueryLimits
@@ -179,6 +181,7 @@ class Instance:
             load_threads=serve.load_threads,
             plan_cache=serve.plan_cache,
             delete_batch_keys=serve.delete_batch_keys,
+            batches=BatchLimits(queries=serve.batch_queries, at_once=serve.batch_running),
             wait_seconds=serve.wait_seconds,
         )
 
@@ -311,7 +314,7 @@ class Instance:
         own = self.config.elanus
         gate = WriteGate()
         reader = Reader(
-            catalog=self.catalog,
+            snapshots=Snapshots(self.catalog, own.serve.snapshots),
             broker=self.broker,
             nodes={NODE_ID: self.query_node},
             limits=ReadLimits(

@@ -176,20 +176,33 @@ class ChannelServing:
     @contextmanager
     def pin(self, name: str) -> Iterator[ServedView]:
         """Keeps the view's parts here while they are read. Raises ViewGone."""
+        served = self.hold(name)
+        try:
+            yield served
+        finally:
+            self.release(served)
+
+    def hold(self, name: str) -> ServedView:
+        """Keeps the view's parts here until `release`. Raises ViewGone."""
         with self.lock:
             served = self.views.get(name)
             if served is None or served.dropped:
                 raise ViewGone(f"view {name} of channel {self.view.channel_id} is not on this node any more")
             served.pins += 1
-        try:
-            yield served
-        finally:
-            with self.lock:
-                served.pins -= 1
-                self._forget(served)
+            return served
 
-    def readers(self, served: ServedView, at_ts: int, partitions: frozenset[int] | None) -> list[Reader]:
-        """Everything visible at `at_ts`, every record up to it having been applied."""
+    def release(self, served: ServedView) -> bool:
+        """Whether nobody is left who reads the channel or prepares it."""
+        with self.lock:
+            served.pins -= 1
+            self._forget(served)
+            return self.idle
+
+    def readers(
+        self, served: ServedView, at_ts: int, partitions: frozenset[int] | None, growing: bool = True
+    ) -> list[Reader]:
+        """Everything visible at `at_ts`, every record up to it having been applied; `growing` False: only
+        what is sealed."""
         floor = served.view.manifest.floor_ts
         purged = max((s.meta.purged_to for s in served.segments), default=0)
         if at_ts < purged:
@@ -200,7 +213,11 @@ class ChannelServing:
         with self.lock:
             self._settle()
             found = [s.reader(at_ts, partitions) for s in served.segments]
-            return [*found, self.growing.reader(at_ts, floor, partitions)]
+            if growing:
+                tail = self.growing.reader(at_ts, floor, partitions)
+                if tail.rows or not found:
+                    found.append(tail)
+            return found
 
     def close(self) -> None:
         with self.lock:

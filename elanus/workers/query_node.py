@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,14 @@ import pyarrow as pa
 
 from elanus.engine import search as engine
 from elanus.engine.deletes import Deletes, read_delete_file
+from elanus.engine.grouping import grouped
+from elanus.engine.paging import page
 from elanus.engine.reader import Reader
 from elanus.engine.sealed import SealedSegment
+from elanus.engine.search import Hits
 from elanus.expr import Plan, parse
 from elanus.model.columns import arrow_type
-from elanus.model.errors import CollectionNotFound, DeadlineExceeded, ViewGone
+from elanus.model.errors import CollectionNotFound, DeadlineExceeded, InvalidParameter, ViewGone
 from elanus.model.hashing import partition_of
 from elanus.model.nouns import Collection, IndexFile, Segment, View
 from elanus.model.types import Metric
@@ -37,7 +40,8 @@ from elanus.roles.query import (
 )
 from elanus.storage.catalog import Catalog
 from elanus.storage.objects import ObjectStore
-from elanus.workers.channel_serving import ChannelServing
+from elanus.workers.batching import Batches, BatchLimits
+from elanus.workers.channel_serving import ChannelServing, ServedView
 from elanus.workers.tail import Tails
 
 log = logging.getLogger(__name__)
@@ -49,6 +53,7 @@ class QueryLimits(msgspec.Struct, frozen=True, kw_only=True):
     load_threads: int
     plan_cache: int
     delete_batch_keys: int
+    batches: BatchLimits
     wait_seconds: float
     """The longest a read waits for the log, where its caller has no deadline."""
 
@@ -58,7 +63,7 @@ class _Pinned:
     """The parts of all targets of a read, and which target each reader belongs to."""
 
     readers: list[Reader]
-    targets: npt.NDArray[np.int32]
+    targets: list[int]
     read_ts: tuple[int, ...]
     collection: Collection
     plan: Plan | None
@@ -76,6 +81,7 @@ class LocalQueryNode:
         self._tails = tails
         self._limits = limits
         self._channels: dict[int, ChannelServing] = {}
+        self._batches = Batches(limits.batches)
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
         self._plans: OrderedDict[tuple[int, int, str], Plan] = OrderedDict()
@@ -204,30 +210,50 @@ class LocalQueryNode:
 
     # reads
 
-    def search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
+    def read_ts(self, call: ReadCall) -> tuple[int, ...]:
         with self._pin(call) as pinned:
-            schema = pinned.collection.schema
-            hits = engine.search(
-                pinned.readers,
-                schema.by_id[call.field_id],
-                queries,
-                call.k,
-                Metric(call.metric),
-                call.params,
-                pinned.plan,
-            )
-            rows = engine.fetch(pinned.readers, hits.ordinals, hits.rows, list(call.fields))
+            return pinned.read_ts
+
+    def search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
+        return self._batches.search(call, queries, lambda all_of_them: self._search(call, all_of_them))
+
+    def _search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
+        with self._pin(call) as pinned:
+            hits, groups = self._hits(call, queries, pinned)
+            rows = engine.fetch(pinned.readers, hits.ordinals, hits.rows, call.fields)
         return SearchHits(
-            counts=hits.counts, scores=hits.scores, keys=hits.keys, rows=rows, read_ts=pinned.read_ts
+            counts=hits.counts,
+            scores=hits.scores,
+            keys=hits.keys,
+            rows=rows,
+            read_ts=pinned.read_ts,
+            groups=groups,
         )
+
+    def _hits(
+        self, call: SearchCall, queries: npt.NDArray[np.float32], pinned: _Pinned
+    ) -> tuple[Hits, pa.Array | None]:
+        """Hits, and the values they were grouped by."""
+        readers, schema = pinned.readers, pinned.collection.schema
+        field, metric = schema.by_id[call.field_id], Metric(call.metric)
+        plan = pinned.plan
+        if call.iterator:
+            return page(readers, field, queries, call.k, metric, call.params, plan, call.beyond), None
+        group = call.group
+        if group is None:
+            return engine.search(readers, field, queries, call.k, metric, call.params, plan), None
+        grouped_by = schema.by_id[group.field_id]
+        hits = grouped(
+            readers, field, queries, call.k, metric, call.params, plan, grouped_by, group.size, group.strict
+        )
+        return hits, engine.fetch(readers, hits.ordinals, hits.rows, [group.field_id]).column(0)
 
     def query(self, call: QueryCall) -> QueryHits:
         with self._pin(call) as pinned:
             found = engine.query(pinned.readers, pinned.plan, call.limit)
-            rows = engine.fetch(pinned.readers, found.ordinals, found.rows, list(call.fields))
-        return QueryHits(
-            keys=found.keys, channels=pinned.targets[found.ordinals], rows=rows, read_ts=pinned.read_ts
-        )
+            rows = engine.fetch(pinned.readers, found.ordinals, found.rows, call.fields)
+        channels = np.array(pinned.targets, np.int32)[found.ordinals]
+        return QueryHits(keys=found.keys, channels=channels, rows=rows, read_ts=pinned.read_ts)
 
     def count(self, call: CountCall) -> Count:
         with self._pin(call) as pinned:
@@ -242,29 +268,38 @@ class LocalQueryNode:
             collection = self._collection(call.collection_id)
         plan = self._plan(call, collection)
         partitions = _partitions(call, collection, plan)
-        with ExitStack() as stack:
+        pins: list[tuple[ChannelServing, ServedView]] = []
+        try:
             readers: list[Reader] = []
             targets: list[int] = []
             read_ts: list[int] = []
-            stack.callback(self._after_read, call.targets)
             for number, target in enumerate(call.targets):
                 serving = self._channels.get(target.channel_id)
                 if serving is None:
                     raise ViewGone(f"channel {target.channel_id} is not on this node any more")
-                served = stack.enter_context(serving.pin(target.view))
+                served = serving.hold(target.view)
+                pins.append((serving, served))
                 serving.alter(collection.schema)
                 applied = self._wait(served.view, target, call.deadline_ms)
                 at = call.at_ts or applied
-                found = serving.readers(served, at, partitions)
+                if at > applied:
+                    raise InvalidParameter(
+                        f"a read at timestamp {at} is ahead of log {served.view.log}, which is at {applied}: "
+                        "it is not the timestamp of an iterator's first page; start the iterator again"
+                    )
+                found = serving.readers(served, at, partitions, not call.ignore_growing)
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)
-            yield _Pinned(readers, np.asarray(targets, np.int32), tuple(read_ts), collection, plan)
+            yield _Pinned(readers, targets, tuple(read_ts), collection, plan)
+        finally:
+            # The last reader of a channel's last view closes the door, unless somebody is at it who will.
+            idle = [serving for serving, served in pins if serving.release(served)]
+            if idle:
+                self._close_idle()
 
-    def _after_read(self, targets: Sequence[Target]) -> None:
-        """The last reader of a channel's last view closes the door, unless somebody is at it who will."""
-        channels = [self._channels.get(t.channel_id) for t in targets]
-        if any(c is not None and c.idle for c in channels) and self._preparing.acquire(blocking=False):
+    def _close_idle(self) -> None:
+        if self._preparing.acquire(blocking=False):
             try:
                 self._leave_idle()
             finally:

@@ -34,7 +34,13 @@ OK
 
 @pytest.mark.parametrize("version", ["2.4.15", "2.6.17", "3.0.2"])
 @pytest.mark.parametrize(
-    ("program", "prints"), [("walk_orm.py", HELLO), ("walk_client.py", "OK\n"), ("walk_installed.py", "OK\n")]
+    ("program", "prints"),
+    [
+        ("walk_orm.py", HELLO),
+        ("walk_client.py", "OK\n"),
+        ("walk_installed.py", "OK\n"),
+        ("walk_iterators.py", "OK\n"),
+    ],
 )
 def test_a_walk_passes(version: str, program: str, prints: str, tmp_path: Path) -> None:
     interpreter = environment(f"pymilvus=={version}")

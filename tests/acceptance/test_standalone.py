@@ -63,3 +63,10 @@ def test_the_asynchronous_client_passes(version: str, server: Server) -> None:
 def test_every_data_type_passes_through_storage_filter_and_search(version: str, server: Server) -> None:
     printed = run(PROGRAMS / "walk_types.py", server.address, requirements=(f"pymilvus=={version}", "numpy"))
     assert printed.endswith("PASS\n")
+
+
+@pytest.mark.parametrize("version", ["2.4.15", *VERSIONS])
+def test_iterators_pass_while_rows_are_written(version: str, server: Server) -> None:
+    program = Path(__file__).parent / "lite" / "walk_iterators.py"
+    printed = run(program, f"http://{server.address}", requirements=(f"pymilvus=={version}",))
+    assert printed.endswith("OK\n")

@@ -107,16 +107,7 @@ def rpc_handler(
 
 def _serve(call: Call, request: Any, method: Method, answer_class: Any) -> tuple[bytes, bool]:
     """The answer, and whether it is a success."""
-    database = getattr(request, "db_name", "") or call.database
-    if database != call.database:
-        call = Call(
-            method=call.method,
-            request_id=call.request_id,
-            database=database,
-            deadline=call.deadline,
-            metadata=call.metadata,
-            is_active=call.is_active,
-        )
+    call.database = getattr(request, "db_name", "") or call.database
     with serving(call):
         try:
             call.check()
@@ -136,11 +127,14 @@ def _serve(call: Call, request: Any, method: Method, answer_class: Any) -> tuple
 
 
 def _call(name: str, context: ServicerContext) -> Call:
-    metadata = {key: _text(value) for key, value in context.invocation_metadata() or ()}
+    metadata = {
+        key: value if value.__class__ is str else _text(value)
+        for key, value in context.invocation_metadata() or ()
+    }
     remaining = context.time_remaining()
     return Call(
         method=name,
-        request_id=next((metadata[k] for k in _ID_KEYS if metadata.get(k)), None) or new_request_id(),
+        request_id=metadata.get(_ID_KEYS[0]) or metadata.get(_ID_KEYS[1]) or new_request_id(),
         database=metadata.get("dbname") or DEFAULT_DATABASE,
         deadline=None if remaining is None else time.monotonic() + remaining,
         metadata=metadata,

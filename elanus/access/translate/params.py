@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import msgspec
 
 from elanus.access.protocol import messages
-from elanus.access.requests import TemplateValue
+from elanus.access.requests import Grouping, Page, TemplateValue
 from elanus.model.errors import InvalidParameter, Unimplemented
+from elanus.model.timestamps import SHIFT
 from elanus.model.types import ConsistencyLevel
 
 # Any below: protobuf messages of the private pool have no static types; search parameters are free JSON.
@@ -23,12 +25,15 @@ _FALSE = frozenset({"false", "False", "FALSE", "0", ""})
 
 def pairs(values: Iterable[Any]) -> dict[str, str]:
     """KeyValuePairs to a dict. Raises InvalidParameter on a key that is given twice with different values."""
+    return once((pair.key, pair.value) for pair in values)
+
+
+def once(values: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """As `pairs`, of (key, value)."""
     found: dict[str, str] = {}
-    for pair in values:
-        if found.setdefault(pair.key, pair.value) != pair.value:
-            raise InvalidParameter(
-                f"parameter {pair.key!r} is given twice, as {found[pair.key]!r} and as {pair.value!r}"
-            )
+    for key, value in values:
+        if found.setdefault(key, value) != value:
+            raise InvalidParameter(f"parameter {key!r} is given twice, as {found[key]!r} and as {value!r}")
     return found
 
 
@@ -45,6 +50,17 @@ def integer(values: Mapping[str, str], key: str, default: int) -> int:
         return int(text)
     except ValueError:
         raise InvalidParameter(f"{key} is {text!r}; it must be an integer") from None
+
+
+def number(key: str, text: str) -> float:
+    """Raises InvalidParameter."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if math.isnan(found):
+        raise InvalidParameter(f"{key} is {text!r}; it must be a number")
+    return found
 
 
 def flag(values: Mapping[str, str], key: str) -> bool:
@@ -106,6 +122,9 @@ _SEARCH_KEYS = frozenset(
         "search_iter_batch_size",
         "search_iter_last_bound",
         "search_iter_id",
+        "group_by_field",
+        "group_size",
+        "strict_group_size",
         "timezone",
         "time_fields",
         "hints",
@@ -115,10 +134,7 @@ _SEARCH_KEYS = frozenset(
 """Keys of a search that are not parameters of the index."""
 _NOT_BUILT = frozenset(
     {
-        "group_by_field",
         "group_by_fields",
-        "group_size",
-        "strict_group_size",
         "rank_group_scorer",
         "order_by_fields",
         "analyzer_name",
@@ -137,6 +153,9 @@ class SearchParams:
     metric: str = ""
     round_decimal: int = -1
     iterator: bool = False
+    ignore_growing: bool = False
+    group: Grouping | None = None
+    page: Page | None = None
     index: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -151,15 +170,38 @@ def search_params(values: Mapping[str, str]) -> SearchParams:
         raise InvalidParameter("the search has no topk; give a limit of at least 1")
     index = {k: loose(v) for k, v in values.items() if k not in _SEARCH_KEYS and k != NESTED}
     index |= {k: loose(v) for k, v in inner.items() if k not in _SEARCH_KEYS}
+    page = _page(outer)
+    limit = integer(outer, "topk" if "topk" in outer else "limit", 0)
     return SearchParams(
-        limit=integer(outer, "topk" if "topk" in outer else "limit", 0),
+        limit=limit if page is None else integer(outer, "search_iter_batch_size", limit),
         offset=integer(outer, "offset", 0),
         field=outer.get("anns_field", ""),
         metric=outer.get("metric_type", ""),
         round_decimal=integer(outer, "round_decimal", -1),
-        iterator=flag(outer, "iterator"),
+        iterator=page is not None or flag(outer, "iterator"),
+        ignore_growing=flag(outer, "ignore_growing"),
+        group=_grouping(outer),
+        page=page,
         index=index,
     )
+
+
+def _grouping(outer: Mapping[str, str]) -> Grouping | None:
+    field = outer.get("group_by_field", "")
+    if not field:
+        return None
+    return Grouping(
+        field=field, size=integer(outer, "group_size", 1), strict=flag(outer, "strict_group_size")
+    )
+
+
+def _page(outer: Mapping[str, str]) -> Page | None:
+    """Of an iterator that leaves to the server where it goes on (`search_iter_v2`)."""
+    if not flag(outer, "search_iter_v2"):
+        return None
+    text = outer.get("search_iter_last_bound", "")
+    bound = number("search_iter_last_bound", text) if text else None
+    return Page(token=outer.get("search_iter_id", ""), last_bound=bound)
 
 
 def refuse_not_built(values: Mapping[str, str], keys: Set[str]) -> None:
@@ -167,8 +209,6 @@ def refuse_not_built(values: Mapping[str, str], keys: Set[str]) -> None:
     for key in keys & values.keys():
         if values[key] not in ("", "null", "None", "false", "False"):
             raise Unimplemented(f"the parameter {key}={values[key]!r} is not implemented")
-    if flag(values, "ignore_growing"):
-        raise Unimplemented("ignore_growing=true is not implemented; leave it out to search all rows")
 
 
 def _text(value: Any) -> str:
@@ -179,14 +219,32 @@ def _text(value: Any) -> str:
 
 FIRST_TIMESTAMP = 3
 """A guarantee timestamp below this is a code for a consistency level, not a time."""
+_GUARANTEES = {1: ConsistencyLevel.EVENTUALLY, 2: ConsistencyLevel.BOUNDED}
+_COUNTER = (1 << SHIFT) - 1
+
+
+def session(request: Any, iterator: bool) -> int:
+    """The timestamp that a later page of an iterator is to be read at; 0: now.
+
+    It is the one that its first page was answered with. Clients before 2.5 send the time of their last write
+    instead, whose counter is 0 (`Reader` gives none away that is): their pages are read at the end.
+    """
+    ts: int = request.guarantee_timestamp
+    return ts if iterator and ts & _COUNTER and ts >= FIRST_TIMESTAMP else 0
 
 
 def consistency(request: Any) -> ConsistencyLevel | None:
-    """The level a read asks for; None: the collection's own. Raises InvalidParameter."""
+    """The level a read asks for; None: the collection's own. Raises InvalidParameter.
+
+    Clients that know no levels leave it at 0 (Strong) and say what they want by the timestamp.
+    """
     if request.use_default_consistency:
         return None
     try:
-        return ConsistencyLevel(request.consistency_level)
+        level = ConsistencyLevel(request.consistency_level)
+        if level is ConsistencyLevel.STRONG:
+            level = _GUARANTEES.get(request.guarantee_timestamp, level)
+        return level
     except ValueError:
         names = ", ".join(f"{level.value} ({level.name.title()})" for level in ConsistencyLevel)
         raise InvalidParameter(
@@ -196,7 +254,7 @@ def consistency(request: Any) -> ConsistencyLevel | None:
 
 def templates(values: Mapping[str, Any]) -> dict[str, TemplateValue]:
     """Expression template values. Raises Unimplemented for bytes, InvalidParameter for an empty one."""
-    return {name: _template(name, value) for name, value in values.items()}
+    return {name: _template(name, value) for name, value in values.items()} if values else {}
 
 
 def _template(name: str, value: Any) -> TemplateValue:

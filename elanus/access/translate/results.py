@@ -1,5 +1,6 @@
 """Answers of a search, query or write: record batches and keys to `FieldData`, `SearchResultData`, `IDs`."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from elanus.access.protocol import messages
-from elanus.access.requests import QueryResult, Rows, SearchResult
+from elanus.access.requests import Page, QueryResult, Rows, SearchResult
 from elanus.access.translate.rows import SCALAR_KIND, VECTOR_KIND
 from elanus.model.columns import as_matrix
 from elanus.model.errors import Unimplemented
@@ -18,15 +19,6 @@ from elanus.model.types import DataType
 
 # Any below: protobuf messages of the private pool have no static types.
 
-_ARRAY_CLASS = {
-    "bool_data": "BoolArray",
-    "int_data": "IntArray",
-    "long_data": "LongArray",
-    "float_data": "FloatArray",
-    "double_data": "DoubleArray",
-    "string_data": "StringArray",
-    "json_data": "JSONArray",
-}
 _FILLER = {
     "bool_data": False,
     "int_data": 0,
@@ -39,21 +31,30 @@ _FILLER = {
 """What stands in a scalar column where a row is null; `valid_data` says that it is."""
 
 
-def search_results(result: SearchResult, schema: Schema, collection: str) -> Any:
+def search_results(result: SearchResult, schema: Schema, collection: str, page: Page | None = None) -> Any:
     """The answer of a Search; dynamic fields are trimmed to the keys that were asked for."""
     scores = np.ascontiguousarray(result.scores, dtype="<f4")
-    data = messages.SearchResultData(
-        num_queries=len(result.counts),
-        top_k=max(result.counts, default=0),
-        topks=result.counts,
-        scores=[scores.tobytes()] if len(scores) else [],
-        ids=ids(result.keys),
-        fields_data=fields_data(result.rows, trim=True),
-        output_fields=result.rows.names,
-        primary_field_name=schema.primary.name,
-        all_search_count=len(result.keys),
-    )
-    return messages.SearchResults(results=data, collection_name=collection, session_ts=result.ts)
+    answer = messages.SearchResults(collection_name=collection, session_ts=result.ts)
+    # Filled in place: a message that is made apart is copied when it is put into another.
+    data = answer.results
+    data.num_queries = len(result.counts)
+    data.top_k = max(result.counts, default=0)
+    data.topks.extend(result.counts)
+    if len(scores):
+        data.scores.append(scores.tobytes())
+    _set_ids(data.ids, result.keys)
+    if result.rows.names:
+        data.fields_data.extend(fields_data(result.rows, trim=True))
+        data.output_fields.extend(result.rows.names)
+    data.primary_field_name = schema.primary.name
+    data.all_search_count = len(result.keys)
+    if result.groups is not None:
+        data.group_by_field_value.CopyFrom(field_data(result.groups, schema.field(result.group_field)))
+    if page is not None and result.last_bound is not None:
+        # Old servers know no token, so that clients take its absence for one of them.
+        data.search_iterator_v2_results.token = page.token or str(uuid.uuid4())
+        data.search_iterator_v2_results.last_bound = result.last_bound
+    return answer
 
 
 def query_results(result: QueryResult, schema: Schema, collection: str) -> Any:
@@ -67,13 +68,31 @@ def query_results(result: QueryResult, schema: Schema, collection: str) -> Any:
     )
 
 
+def keys(ids: Any) -> pa.Array:
+    """The primary keys of an `IDs`; null type where it has none."""
+    match ids.WhichOneof("id_field"):
+        case "int_id":
+            return pa.array(np.array(ids.int_id.data, np.int64))
+        case "str_id":
+            return pa.array(list(ids.str_id.data), pa.large_string())
+    return pa.nulls(0)
+
+
 def ids(keys: pa.Array) -> Any:
     """Primary keys, INT64 or VARCHAR. No keys: an empty message."""
+    found = messages.IDs()
+    _set_ids(found, keys)
+    return found
+
+
+def _set_ids(message: Any, keys: pa.Array) -> None:
     if pa.types.is_integer(keys.type):
-        return messages.IDs(int_id=messages.LongArray(data=_plain(keys)))
-    if pa.types.is_null(keys.type):
-        return messages.IDs()
-    return messages.IDs(str_id=messages.StringArray(data=keys.to_pylist()))
+        # An answer without hits has an empty array of the key's type too.
+        message.int_id.SetInParent()
+        message.int_id.data.extend(keys.to_numpy().tolist())
+    elif not pa.types.is_null(keys.type):
+        message.str_id.SetInParent()
+        message.str_id.data.extend(keys.to_pylist())
 
 
 def fields_data(rows: Rows, *, trim: bool) -> list[Any]:
@@ -144,7 +163,10 @@ def _set_scalars(scalars: Any, column: pa.Array, type: DataType, field: Field) -
         )
     else:
         values = _plain(column)
-    getattr(scalars, kind).CopyFrom(getattr(messages, _ARRAY_CLASS[kind])(data=values))
+    array = getattr(scalars, kind)
+    # Without values it still says of which kind they would be.
+    array.SetInParent()
+    array.data.extend(values)
 
 
 def _plain(column: pa.Array) -> list[Any]:
@@ -177,7 +199,9 @@ def _set_vectors(vectors: Any, column: pa.Array, field: Field) -> None:
         return
     vectors.dim = field.dim
     if field.type is DataType.FLOAT_VECTOR:
+        vectors.float_vector.SetInParent()
         flat = as_matrix(column).tobytes()
-        vectors.float_vector.CopyFrom(messages.FloatArray(data=[flat] if flat else []))
+        if flat:
+            vectors.float_vector.data.append(flat)
     else:
         setattr(vectors, kind, as_matrix(column, field.type).tobytes())

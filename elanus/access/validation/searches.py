@@ -1,6 +1,9 @@
 """Searches and queries: how many vectors, of which type and dimension, how many rows back."""
 
+import math
+
 import numpy as np
+import numpy.typing as npt
 
 from elanus.access.requests import Query, Search
 from elanus.model.columns import STORED
@@ -14,7 +17,7 @@ _MAX_DECIMALS = 6
 
 def check_search(search: Search, limits: Limits) -> None:
     """What can be judged without the collection. Raises InvalidParameter."""
-    nq = len(search.queries)
+    nq = search.nq
     if not 1 <= nq <= limits.queries:
         raise InvalidParameter(
             f"nq (the number of search vectors) is {nq}; it must be in [1, {limits.queries}]"
@@ -22,6 +25,11 @@ def check_search(search: Search, limits: Limits) -> None:
     if not 1 <= search.limit <= limits.top_k:
         raise InvalidParameter(f"limit (topk) is {search.limit}; it must be in [1, {limits.top_k}]")
     _check_window(search.limit, search.offset, limits.top_k)
+    if search.iterator and (nq != 1 or search.offset):
+        raise InvalidParameter(
+            f"a page of a search iterator takes 1 query vector and no offset; nq is {nq}, "
+            f"offset {search.offset}"
+        )
     if search.round_decimal != -1 and not 0 <= search.round_decimal <= _MAX_DECIMALS:
         raise InvalidParameter(
             f"round_decimal is {search.round_decimal}; it must be -1 or in [0, {_MAX_DECIMALS}]"
@@ -59,8 +67,8 @@ def _check_window(limit: int, offset: int, most: int) -> None:
 
 def vector_field(schema: Schema, name: str) -> Field:
     """The field to search. Raises InvalidParameter where the name is missing or is not a vector's."""
-    vectors = list(schema.vectors)
     if not name:
+        vectors = list(schema.vectors)
         if len(vectors) == 1:
             return vectors[0]
         names = ", ".join(f.name for f in vectors)
@@ -89,7 +97,7 @@ def check_vectors(search: Search, field: Field, metric: Metric | None) -> None:
             f"the query vectors have dimension {dim}; field {field.name!r} has dimension {field.dim}"
         )
     if not binary:
-        _check_finite(search)
+        _check_finite(search.queries)
     asked = search.metric.upper()
     if asked and asked not in Metric.__members__:
         raise InvalidParameter(f"metric_type is {search.metric!r}; it must be one of {', '.join(Metric)}")
@@ -99,11 +107,12 @@ def check_vectors(search: Search, field: Field, metric: Metric | None) -> None:
         )
 
 
-def _check_finite(search: Search) -> None:
-    finite = np.isfinite(search.queries)
+def _check_finite(queries: npt.NDArray[np.float32]) -> None:
+    if math.isfinite(float(queries.sum(dtype=np.float64))):
+        return
+    finite = np.isfinite(queries)
     if not finite.all():
         row, element = (int(i) for i in np.argwhere(~finite)[0])
         raise InvalidParameter(
-            f"query vector {row}: element {element} is {search.queries[row, element]}; "
-            "it must be a finite number"
+            f"query vector {row}: element {element} is {queries[row, element]}; it must be a finite number"
         )

@@ -54,13 +54,23 @@ class FaissIndex(ABC):
         # The setting belongs to the calling thread: OpenMP keeps it per thread.
         faiss.omp_set_num_threads(threads)
         selector, _bits, share = _selector(mask)
-        found = self._index.search(
-            self._prepared(queries), min(k, self.rows), params=self._parameters(params, selector, share)
+        depth = min(k, self.rows)
+        prepared = self._prepared(queries)
+        scores = np.empty((len(queries), depth), np.float32)
+        rows = np.empty((len(queries), depth), np.int64)
+        # Past faiss' own wrapper, which checks for other kinds of arguments.
+        self._index.search_c(
+            len(queries),
+            faiss.swig_ptr(prepared),
+            depth,
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(rows),
+            self._parameters(params, selector, share),
         )
-        scores, rows = self._protocol_scores(found[0]), found[1]
-        empty = rows < 0
-        if empty.any():
-            scores[empty] = worst(self.metric)
+        scores = self._protocol_scores(scores)
+        # Nearest first: what was not found is at the end.
+        if bool((rows[:, -1] < 0).any()):
+            scores[rows < 0] = worst(self.metric)
         if k > self.rows:
             missing = ((0, 0), (0, k - self.rows))
             rows = np.pad(rows, missing, constant_values=-1)

@@ -68,7 +68,7 @@ class FakeProxy:
         return self._last
 
     def _now(self) -> int:
-        return from_ms(int(time.time() * 1000))
+        return from_ms(int(time.time() * 1000)) + 1
 
     # databases
     def create_database(self, name: str, properties: dict[str, str]) -> None:

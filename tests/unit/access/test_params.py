@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from elanus.access.protocol import messages
+from elanus.access.requests import Grouping, Page
 from elanus.access.translate import params
 from elanus.access.translate.placeholders import queries
 from elanus.model.errors import InvalidParameter, Unimplemented
@@ -54,7 +55,7 @@ def test_search_parameters_that_cannot_be_read_are_refused(sent: dict[str, str])
         params.search_params(sent)
 
 
-@pytest.mark.parametrize("key", ["group_by_field", "order_by_fields", "json_path", "strict_group_size"])
+@pytest.mark.parametrize("key", ["group_by_fields", "order_by_fields", "json_path", "rank_group_scorer"])
 def test_parameters_that_would_change_the_answer_are_refused_by_name(key: str) -> None:
     with pytest.raises(Unimplemented, match=key):
         params.search_params({"topk": "1", key: "x"})
@@ -62,10 +63,60 @@ def test_parameters_that_would_change_the_answer_are_refused_by_name(key: str) -
         params.search_params({"topk": "1", "params": json.dumps({key: "x"})})
 
 
-def test_ignoring_growing_rows_is_refused_and_not_ignoring_them_is_not() -> None:
-    assert params.search_params({"topk": "1", "ignore_growing": "False"}).limit == 1
-    with pytest.raises(Unimplemented, match="ignore_growing"):
-        params.search_params({"topk": "1", "ignore_growing": "true"})
+def test_growing_rows_are_ignored_where_that_is_asked_for() -> None:
+    assert not params.search_params({"topk": "1", "ignore_growing": "False"}).ignore_growing
+    assert params.search_params({"topk": "1", "ignore_growing": "true"}).ignore_growing
+
+
+def test_a_grouped_search_says_by_what_and_how_many() -> None:
+    found = params.search_params(
+        {"topk": "1", "group_by_field": "g", "params": '{"group_size": 3, "strict_group_size": true}'}
+    )
+    assert (found.group, found.index) == (Grouping(field="g", size=3, strict=True), {})
+
+
+def test_a_page_of_an_iterator_has_the_size_of_its_batch_and_goes_on_beyond_a_score() -> None:
+    sent = {"topk": "9", "search_iter_v2": "True", "search_iter_batch_size": "4"}
+    first = params.search_params(sent)
+    assert (first.limit, first.iterator, first.page) == (4, True, Page())
+    bound = float(np.float32(0.1))
+    later = params.search_params(sent | {"search_iter_last_bound": str(bound), "search_iter_id": "t"})
+    assert later.page == Page(token="t", last_bound=bound)
+    with pytest.raises(InvalidParameter, match="search_iter_last_bound"):
+        params.search_params(sent | {"search_iter_last_bound": "near"})
+
+
+class _Request:
+    def __init__(self, guarantee: int, level: int = 0, default: bool = False) -> None:
+        self.guarantee_timestamp = guarantee
+        self.consistency_level = level
+        self.use_default_consistency = default
+
+
+@pytest.mark.parametrize(
+    ("request_", "level"),
+    [
+        (_Request(0), ConsistencyLevel.STRONG),
+        (_Request(1), ConsistencyLevel.EVENTUALLY),
+        (_Request(2), ConsistencyLevel.BOUNDED),
+        (_Request(5 << 18), ConsistencyLevel.STRONG),
+        (_Request(5 << 18, level=1), ConsistencyLevel.SESSION),
+        (_Request(1, level=4), ConsistencyLevel.CUSTOMIZED),
+        (_Request(1, level=2), ConsistencyLevel.BOUNDED),
+        (_Request(1, level=3, default=True), None),
+    ],
+)
+def test_a_client_that_knows_no_levels_says_by_the_timestamp_what_it_wants(
+    request_: _Request, level: ConsistencyLevel | None
+) -> None:
+    assert params.consistency(request_) == level
+
+
+def test_the_time_of_a_write_is_no_session_of_an_iterator() -> None:
+    assert params.session(_Request(7 << 18), iterator=True) == 0
+    assert params.session(_Request((7 << 18) + 1), iterator=True) == (7 << 18) + 1
+    assert params.session(_Request((7 << 18) + 1), iterator=False) == 0
+    assert params.session(_Request(2), iterator=True) == 0
 
 
 def test_a_key_given_twice_must_say_the_same() -> None:
