@@ -3,12 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
+from elanus.coordinators.jobs import begin_job, forget_jobs
 from elanus.coordinators.term import Term
 from elanus.model.codes import Code
 from elanus.model.errors import (
@@ -23,12 +23,14 @@ from elanus.model.types import Metric
 from elanus.roles.index import IndexNode, IndexProgress, IndexTask
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
-from elanus.storage.manifests import Manifests, edit_id
+from elanus.storage.manifests import Manifests, edit_id, replace_inputs
 from elanus.storage.meta import Compare, MetaStore, Watch
 from elanus.storage.sequence import Sequence
 
 log = logging.getLogger(__name__)
 
+NAME = "index"
+"""Of its jobs."""
 WITHOUT_FILE = frozenset({"FLAT"})
 """Index types that are the vectors themselves."""
 
@@ -73,9 +75,7 @@ class LocalIndexCoordinator:
 
     def start(self) -> None:
         """Forgets the jobs of a coordinator that is gone, and looks at every collection once."""
-        stale = [item.key for item in self._meta.range(keys.JOBS)[0]]
-        if stale:
-            self._term.txn([], {}, stale)
+        forget_jobs(self._meta, self._term, NAME)
         self._watch = self._watch_manifests()
         self._thread.start()
         for collection in self._catalog.collections():
@@ -146,6 +146,7 @@ class LocalIndexCoordinator:
         if not any(i.id == index_id for i in self._catalog.indexes(collection_id)):
             raise IndexNotFound(f"index {index_id} of collection {collection_id} does not exist")
         self._term.txn([], {}, [keys.index(collection_id, index_id)])
+        self._plan(self._collection(collection_id))
 
     def drop_collection(self, collection_id: int) -> None:
         doomed = [keys.index(collection_id, i.id) for i in self._catalog.indexes(collection_id)]
@@ -184,12 +185,7 @@ class LocalIndexCoordinator:
         )
 
     def _needs(self, definition: IndexDefinition, segment: Segment) -> bool:
-        return (
-            definition.metric is not None
-            and definition.type not in WITHOUT_FILE
-            and segment.rows >= self._policy.min_rows
-            and not any(i.index_id == definition.id for i in segment.indexes)
-        )
+        return needs_index(definition, segment, self._policy.min_rows)
 
     def _follow_manifests(self) -> None:
         missed = False
@@ -222,20 +218,27 @@ class LocalIndexCoordinator:
 
     def _plan(self, collection: Collection) -> None:
         """Submits every build that is missing and not under way."""
-        definitions = self._catalog.indexes(collection.id)
-        if not definitions or collection.dropping:
+        if collection.dropping:
             return
+        definitions = self._catalog.indexes(collection.id)
         for channel in collection.channels:
-            for segment, definition in self._missing(channel, definitions):
-                self._submit(collection, channel, segment, definition)
+            manifest = self._manifests.read(channel)
+            if self._settled(collection.id, manifest) is not manifest:
+                self._settle(collection.id, channel)
+            for segment in manifest.segments:
+                for definition in definitions:
+                    if self._needs(definition, segment):
+                        self._submit(collection, channel, segment, definition)
 
-    def _missing(
-        self, channel: Channel, definitions: list[IndexDefinition]
-    ) -> Iterator[tuple[Segment, IndexDefinition]]:
-        for segment in self._manifests.read(channel).segments:
-            for definition in definitions:
-                if self._needs(definition, segment):
-                    yield segment, definition
+    def _settle(self, collection_id: int, channel: Channel) -> None:
+        """The index that compacted segments waited for was dropped."""
+        key, revision = begin_job(self._term, NAME, self._ids.take(), collection_id)
+        try:
+            self._manifests.edit(
+                channel, edit_id(key, NAME), {key: revision}, lambda m: self._settled(collection_id, m)
+            )
+        finally:
+            self._term.txn([], {}, [key])
 
     def _submit(
         self, collection: Collection, channel: Channel, segment: Segment, definition: IndexDefinition
@@ -248,6 +251,7 @@ class LocalIndexCoordinator:
         task = IndexTask(
             job_id=self._ids.take(),
             collection_id=collection.id,
+            schema=collection.schema,
             channel=channel,
             segment=segment,
             definition=definition,
@@ -282,22 +286,37 @@ class LocalIndexCoordinator:
         return any(d.id == task.definition.id for d in there)
 
     def _run(self, task: IndexTask) -> None:
-        key = keys.job(task.job_id)
-        revision = self._term.txn([], {key: msgspec.json.encode(task)})
-        assert revision is not None, "a job key has no precondition"
+        key, revision = begin_job(self._term, NAME, task.job_id, task.collection_id)
         try:
             file = self._node.build(task)
-            self._manifests.edit(
-                task.channel, edit_id(key, "index"), {key: revision}, lambda m: _with_index(m, task, file)
-            )
+
+            def change(manifest: Manifest) -> Manifest:
+                return self._settled(task.collection_id, _with_index(manifest, task, file))
+
+            self._manifests.edit(task.channel, edit_id(key, NAME), {key: revision}, change)
         finally:
             self._term.txn([], {}, [key])
+
+    def _settled(self, collection_id: int, manifest: Manifest) -> Manifest:
+        """Compacted segments that have all their indexes replace their inputs (rule 6)."""
+        definitions = self._catalog.indexes(collection_id)
+        return replace_inputs(manifest, lambda s: not any(self._needs(d, s) for d in definitions))
 
     def _collection(self, collection_id: int) -> Collection:
         collection = self._catalog.collection(collection_id)
         if collection is None or collection.dropping:
             raise CollectionNotFound(f"collection {collection_id} does not exist")
         return collection
+
+
+def needs_index(definition: IndexDefinition, segment: Segment, min_rows: int) -> bool:
+    """Whether the segment lacks a file of this index. Small segments, and FLAT, do without."""
+    return (
+        definition.metric is not None
+        and definition.type not in WITHOUT_FILE
+        and segment.rows >= min_rows
+        and not any(i.index_id == definition.id for i in segment.indexes)
+    )
 
 
 def _with_index(manifest: Manifest, task: IndexTask, file: IndexFile) -> Manifest:

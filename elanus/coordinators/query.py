@@ -24,7 +24,7 @@ from elanus.model.nouns import (
 from elanus.roles.query import QueryNode
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
-from elanus.storage.manifests import Manifests
+from elanus.storage.manifests import Manifests, served_segments
 from elanus.storage.meta import Absent, Compare, MetaStore, Watch
 from elanus.storage.objects import ObjectStore
 
@@ -317,13 +317,14 @@ class LocalQueryCoordinator:
             version=version,
             manifest=pointer,
             placement=tuple(
-                ViewSegment(segment=_with_indexes(s, live), node=node) for s in manifest.segments
+                ViewSegment(segment=_with_indexes(s, live), node=node) for s in served_segments(manifest)
             ),
             delete_files=manifest.delete_files,
             range_deletes=manifest.range_deletes,
             growing_node=node,
             start_offset=start_offset,
             start_ts=start_ts,
+            purged_to=manifest.purged_to,
         )
         self._objects.put_if_absent(keys.view_path(channel.id, view.name), codec.encode(view))
         return view

@@ -18,7 +18,7 @@ from elanus.engine.reader import Matrix, Part, Reader, squared_lengths
 from elanus.engine.segment_file import OpenFile, SegmentFile
 from elanus.engine.visibility import DeletedRows, Mask, Times
 from elanus.model.columns import ALL_PARTITIONS, DELETE_TS, TS, as_matrix
-from elanus.model.errors import CorruptError
+from elanus.model.errors import CorruptError, InvalidParameter
 from elanus.model.nouns import IndexFile, RangeDelete, Segment
 from elanus.model.schema import Field, Schema
 
@@ -59,6 +59,21 @@ class SealedSegment:
     @property
     def rows(self) -> int:
         return self._block.rows
+
+    @property
+    def ts(self) -> Times:
+        """(rows,) timestamps."""
+        return self._block.ts
+
+    @property
+    def partitions(self) -> npt.NDArray[np.int64]:
+        """(rows,) partition ids."""
+        ranges = self._block.file.stats.partitions
+        return np.repeat(self._ids, [r.end - r.start for r in ranges])
+
+    def column(self, field: Field) -> pa.Array:
+        """(rows,) values of a field, of deleted rows, too; its default where the files lack it."""
+        return self._block.column(field)
 
     def alter(self, schema: Schema) -> None:
         """Read with a newer schema: fields that the files lack show their default."""
@@ -105,7 +120,15 @@ class SealedSegment:
         return tuple(file for file, _ in self._indexes.values())
 
     def reader(self, at_ts: int, partitions: frozenset[int] | None = None) -> Reader:
-        """Rows with ts <= `at_ts` in `partitions` (None: all), without those deleted at or before `at_ts`."""
+        """Rows with ts <= `at_ts` in `partitions` (None: all), without those deleted at or before `at_ts`.
+
+        Raises InvalidParameter where rows that were visible then may have been purged.
+        """
+        if at_ts < self.meta.purged_to:
+            raise InvalidParameter(
+                f"a read at timestamp {at_ts} is too old: rows deleted up to {self.meta.purged_to} have been "
+                "purged; start the read again"
+            )
         stats, block, deleted = self._block.file.stats, self._block, self._deleted
         if partitions is not None:
             here = partitions.intersection(self._ids.tolist())

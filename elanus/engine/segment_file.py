@@ -138,7 +138,7 @@ def _write_vectors(column: pa.ChunkedArray, order: npt.NDArray[np.int64] | None,
     """One record batch in one file, so that the file maps as one matrix."""
     if column.null_count:
         raise ValueError(f"{path.name}: {column.null_count} vectors are null; a dense vector has a value")
-    array = pa.concat_arrays(column.chunks)
+    array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
     if order is not None:
         array = array.take(pa.array(order))
     with pa.OSFile(str(path), "wb") as file:

@@ -1,5 +1,7 @@
 """The keys below `elanus`: bounds for which Milvus has no key, or another meaning."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from elanus.runtime.config_section import Bytes, Count, MiB, Seconds, Section
@@ -124,6 +126,25 @@ class Building(Section):
     )
 
 
+class Compacting(Section):
+    retention_seconds: Seconds = Field(
+        3600, description="Deleted rows are kept this long for reads that go back in time, in seconds."
+    )
+    merge_segments: Annotated[int, Field(ge=2)] = Field(
+        4, description="So many small segments of a shard are merged without a call."
+    )
+    growth: Annotated[float, Field(ge=1)] = Field(
+        2, description="A segment is merged with smaller ones that have at least 1/growth of its size."
+    )
+    jobs: Count = Field(1, description="Compactions at a time.")
+    attempts: Count = Field(3, description="A compaction that fails is tried this often.")
+    retry_seconds: Seconds = Field(2, description="Wait after a compaction that failed, in seconds.")
+    remembered: Count = Field(1024, description="Compactions whose plans can be asked for.")
+    batch_bytes: Bytes = Field(
+        32 * MiB, description="Memory of one batch of one field in a compaction, in bytes."
+    )
+
+
 class Serving(Section):
     load_threads: Count = Field(4, description="Segments that a query node loads at a time.")
     answer_seconds: Seconds = Field(
@@ -167,6 +188,7 @@ class Own(Section):
     catalogue: Catalogue = Catalogue()
     flush: Flushing = Flushing()
     build: Building = Building()
+    compaction: Compacting = Compacting()
     serve: Serving = Serving()
     search: Search = Search()
     shutdown: Shutdown = Shutdown()

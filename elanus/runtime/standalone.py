@@ -22,6 +22,8 @@ from elanus.access.service import handlers
 from elanus.access.service.dispatch import Observe
 from elanus.access.service.executors import Executors
 from elanus.access.writes import WriteLimits, Writer
+from elanus.coordinators.compaction import LocalCompactionCoordinator
+from elanus.coordinators.compaction_policy import CompactionPolicy
 from elanus.coordinators.data import DataLimits, LocalDataCoordinator
 from elanus.coordinators.index import IndexPolicy, LocalIndexCoordinator
 from elanus.coordinators.query import LocalQueryCoordinator, ViewPolicy
@@ -29,6 +31,7 @@ from elanus.coordinators.root import LocalRootCoordinator, RootLimits
 from elanus.coordinators.term import Term
 from elanus.model.timestamps import Position, from_ms
 from elanus.runtime.config import Config
+from elanus.runtime.config_section import MiB
 from elanus.storage.catalog import Catalog
 from elanus.storage.directory import DataDirectory
 from elanus.storage.log.local import LocalLogBroker
@@ -36,6 +39,7 @@ from elanus.storage.manifests import Manifests
 from elanus.storage.meta.sqlite import SqliteMetaStore
 from elanus.storage.objects.local import LocalObjectStore
 from elanus.storage.sequence import Sequence
+from elanus.workers.compactor import CompactionLimits, LocalCompactionNode
 from elanus.workers.data_node import LocalDataNode, SealPolicy
 from elanus.workers.index_node import IndexLimits, LocalIndexNode
 from elanus.workers.query_node import LocalQueryNode, QueryLimits
@@ -118,7 +122,8 @@ class Instance:
             NODE_ID, objects=self.objects, catalog=self.catalog, tails=self.tails, limits=self._query_limits
         )
         opened.callback(self.query_node.stop)
-        data = self._make_data(self._term("datacoord", stop, opened))
+        data_term = self._term("datacoord", stop, opened)
+        data = self._make_data(data_term)
         data.check_logs()
         data.start()
         for tail in self.tails:
@@ -131,6 +136,9 @@ class Instance:
         index = self._make_index(self._term("indexcoord", stop, opened), scratch)
         index.start()
         opened.callback(index.stop)
+        self.compaction = self._make_compaction(data_term, scratch)
+        self.compaction.start()
+        opened.callback(self.compaction.stop)
         query = self._make_query(self._term("querycoord", stop, opened))
         query.start()
         opened.callback(query.stop)
@@ -219,11 +227,7 @@ class Instance:
             manifests=self.manifests,
             ids=self._ids,
             node=LocalIndexNode(
-                NODE_ID,
-                objects=self.objects,
-                catalog=self.catalog,
-                scratch=scratch,
-                limits=IndexLimits(threads=build.threads),
+                objects=self.objects, scratch=scratch, limits=IndexLimits(threads=build.threads)
             ),
             policy=IndexPolicy(
                 min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
@@ -231,6 +235,34 @@ class Instance:
                 attempts=build.attempts,
                 retry_seconds=build.retry_seconds,
             ),
+        )
+
+    def _make_compaction(self, term: Term, scratch: Path) -> LocalCompactionCoordinator:
+        own, coordinator = self.config.elanus.compaction, self.config.data_coord
+        return LocalCompactionCoordinator(
+            term,
+            meta=self.meta,
+            catalog=self.catalog,
+            manifests=self.manifests,
+            ids=self._ids,
+            node=LocalCompactionNode(
+                objects=self.objects, scratch=scratch, limits=CompactionLimits(batch_bytes=own.batch_bytes)
+            ),
+            policy=CompactionPolicy(
+                automatic=coordinator.compaction.enable_auto_compaction,
+                target_bytes=coordinator.segment.max_size * MiB,
+                small_share=coordinator.segment.small_proportion,
+                merge_segments=own.merge_segments,
+                growth=own.growth,
+                dead_share=coordinator.compaction.single.ratio.threshold,
+                retention_seconds=own.retention_seconds,
+                check_seconds=coordinator.compaction.mix.trigger_interval,
+                jobs=own.jobs,
+                attempts=own.attempts,
+                retry_seconds=own.retry_seconds,
+                remembered=own.remembered,
+            ),
+            index_min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
         )
 
     def _make_query(self, term: Term) -> LocalQueryCoordinator:

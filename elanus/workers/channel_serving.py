@@ -175,11 +175,11 @@ class ChannelServing:
     def readers(self, served: ServedView, at_ts: int, partitions: frozenset[int] | None) -> list[Reader]:
         """Everything visible at `at_ts`, every record up to it having been applied."""
         floor = served.view.manifest.floor_ts
-        purged = max((s.meta.purged_to for s in served.segments), default=0)
+        purged = served.view.purged_to
         if at_ts < purged:
             raise InvalidParameter(
-                f"a read at timestamp {at_ts} is too old: rows deleted up to {purged} have been purged; "
-                "start the read again"
+                f"a read at timestamp {at_ts} is too old: rows deleted up to {purged} have been "
+                "purged; start the read again"
             )
         with self.lock:
             self._settle()

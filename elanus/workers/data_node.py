@@ -14,12 +14,12 @@ import pyarrow as pa
 from elanus.engine.deletes import write_delete_file
 from elanus.engine.segment_file import write_segment
 from elanus.model.errors import ConflictError, NotFoundError, NotReady, StorageError
-from elanus.model.nouns import Channel, Collection, DeleteFile, Manifest, Segment
+from elanus.model.nouns import Channel, Collection, DeleteFile, Manifest, Owner, Segment
 from elanus.model.timestamps import Position
 from elanus.roles.data import ChannelState
-from elanus.storage import keys
+from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
-from elanus.storage.manifests import Manifests, edit_id, leave_passed_deletes
+from elanus.storage.manifests import Manifests, flush_edit, leave_passed_deletes
 from elanus.storage.meta import MetaStore
 from elanus.storage.objects import ObjectStore
 from elanus.storage.sequence import Sequence
@@ -220,7 +220,7 @@ class LocalDataNode:
             cut=cut,
             segment=self._write_rows(buffer, cut, number),
             deletes=self._write_deletes(buffer, cut, number),
-            edit=edit_id(keys.owner(buffer.channel.id), number),
+            edit=flush_edit(buffer.channel.id, buffer.epoch, number),
         )
 
     def _commit(self, buffer: ChannelBuffer, seal: Seal) -> None:
@@ -259,7 +259,8 @@ class LocalDataNode:
             return None
         schema = self._collection(buffer.collection_id).schema
         name = f"{number}"
-        prefix = keys.segment_prefix(buffer.collection_id, buffer.channel.id, name)
+        producer = keys.flushed_by(buffer.epoch)
+        prefix = keys.segment_prefix(buffer.collection_id, buffer.channel.id, producer, name)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="seal-") as directory:
             table = pa.Table.from_batches(cut.batches)
             summary = write_segment(table, schema, Path(directory))
@@ -279,7 +280,8 @@ class LocalDataNode:
     def _write_deletes(self, buffer: ChannelBuffer, cut: Cut, number: int) -> DeleteFile | None:
         if cut.deletes is None:
             return None
-        path = keys.delete_path(buffer.collection_id, buffer.channel.id, f"{number}")
+        producer = keys.flushed_by(buffer.epoch)
+        path = keys.delete_path(buffer.collection_id, buffer.channel.id, producer, f"{number}")
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="seal-") as directory:
             local = Path(directory) / "deletes"
             write_delete_file(cut.deletes.table, local)
@@ -306,6 +308,7 @@ class LocalDataNode:
             floor=Position(pointer.floor_offset, pointer.floor_ts),
             start=start,
             guard_revision=item.revision,
+            epoch=codec.decode(item.value, Owner, item.key).epoch,
         )
 
     def _state(self, buffer: ChannelBuffer) -> ChannelState:

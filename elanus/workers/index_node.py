@@ -9,11 +9,9 @@ import msgspec
 from elanus.engine import index as indexes
 from elanus.engine.segment_file import SegmentFile
 from elanus.model.columns import as_matrix
-from elanus.model.errors import NotFoundError
 from elanus.model.nouns import IndexFile
 from elanus.roles.index import IndexTask
 from elanus.storage import keys
-from elanus.storage.catalog import Catalog
 from elanus.storage.objects import ObjectStore
 
 
@@ -25,32 +23,25 @@ class IndexLimits(msgspec.Struct, frozen=True, kw_only=True):
 class LocalIndexNode:
     """One index node in this process: `roles.IndexNode`."""
 
-    def __init__(
-        self, node_id: int, *, objects: ObjectStore, catalog: Catalog, scratch: Path, limits: IndexLimits
-    ) -> None:
-        self.node_id = node_id
+    def __init__(self, *, objects: ObjectStore, scratch: Path, limits: IndexLimits) -> None:
         self._objects = objects
-        self._catalog = catalog
         self._scratch = scratch
         self._limits = limits
 
     def build(self, task: IndexTask) -> IndexFile:
-        collection = self._catalog.collection(task.collection_id)
-        if collection is None:
-            raise NotFoundError(f"collection {task.collection_id} was dropped")
         segment, definition = task.segment, task.definition
         assert definition.metric is not None, "a vector index has a metric"
-        field = collection.schema.by_id[definition.field_id]
+        field = task.schema.by_id[definition.field_id]
         with ExitStack() as stack:
 
             def open_file(name: str) -> Path:
                 return stack.enter_context(self._objects.open_local(f"{segment.prefix}/{name}")).path
 
-            vectors = as_matrix(SegmentFile.open(open_file, collection.schema).field(field))
+            vectors = as_matrix(SegmentFile.open(open_file, task.schema).field(field))
             built = indexes.build(
                 definition.type, vectors, definition.metric, definition.params, self._limits.threads
             )
-        path = keys.index_path(task.collection_id, task.channel.id, segment.name, definition.id, task.job_id)
+        path = keys.index_path(task.collection_id, task.channel.id, task.job_id, segment.name, definition.id)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="index-") as directory:
             local = Path(directory) / "index"
             built.save(local)

@@ -115,7 +115,7 @@ def seal(objects: LocalObjectStore, scratch: Path) -> tuple[Segment, DeleteFile]
         columns.TS, pa.array(np.arange(1, SEALED + 1, dtype=np.uint64))
     )
     summary = write_segment(table, SCHEMA, files)
-    prefix = keys.segment_prefix(3, 7, "s1")
+    prefix = keys.segment_prefix(3, 7, keys.flushed_by(1), "s1")
     for name in summary.files:
         objects.put(f"{prefix}/{name}", files / name)
     segment = Segment(
@@ -125,7 +125,7 @@ def seal(objects: LocalObjectStore, scratch: Path) -> tuple[Segment, DeleteFile]
     schema = delete_schema(SCHEMA)
     deletes = scratch / "deletes"
     write_delete_file(pa.table([pa.array([1], f.type) for f in schema], schema=schema), deletes)
-    path = keys.delete_path(3, 7, "d1")
+    path = keys.delete_path(3, 7, keys.flushed_by(1), "d1")
     objects.put(path, deletes)
     return segment, DeleteFile(name="d1", path=path, rows=1, min_ts=1, max_ts=1)
 

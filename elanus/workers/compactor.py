@@ -1,0 +1,97 @@
+"""The compactor: reads segments as a query node would, leaves out what nobody can see, writes them anew."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from elanus.engine.deletes import read_delete_file
+from elanus.engine.merge import Survivors, merged, survivors
+from elanus.engine.sealed import SealedSegment
+from elanus.engine.segment_file import write_segment
+from elanus.model.nouns import Segment
+from elanus.roles.data import CompactionResult, CompactionTask
+from elanus.storage import keys
+from elanus.storage.objects import ObjectStore
+
+
+class CompactionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    batch_bytes: int
+    """Memory of one batch of rows of one column, about."""
+
+
+class LocalCompactionNode:
+    """`roles.CompactionNode` in this process."""
+
+    def __init__(self, *, objects: ObjectStore, scratch: Path, limits: CompactionLimits) -> None:
+        self._objects = objects
+        self._scratch = scratch
+        self._limits = limits
+
+    def compact(self, task: CompactionTask) -> CompactionResult:
+        with ExitStack() as stack:
+            segments = [self._open(segment, task, stack) for segment in task.inputs]
+            kept = survivors(segments, task.purge_to, task.expired_below)
+            deleted = kept.deleted / kept.total
+            if 1 - len(kept) / kept.total < task.least_dead:
+                return CompactionResult(deleted=deleted, worthwhile=False)
+            outputs = tuple(
+                self._write(task, name, segments, part)
+                for name, part in zip(task.names, _parts(task, kept), strict=False)
+            )
+        return CompactionResult(segments=outputs, purged_to=kept.purged_to, deleted=deleted)
+
+    def _open(self, meta: Segment, task: CompactionTask, stack: ExitStack) -> SealedSegment:
+        segment = SealedSegment.open(meta, task.schema, self._opener(meta, stack))
+        stack.callback(segment.close)
+        for file in task.delete_files:
+            if file.max_ts > meta.min_ts:
+                with self._objects.open_local(file.path) as local:
+                    segment.apply(read_delete_file(local.path))
+        for hidden in task.range_deletes:
+            segment.apply_range(hidden)
+        return segment
+
+    def _opener(self, meta: Segment, stack: ExitStack) -> Callable[[str], Path]:
+        return lambda name: stack.enter_context(self._objects.open_local(f"{meta.prefix}/{name}")).path
+
+    def _write(
+        self, task: CompactionTask, name: int, segments: list[SealedSegment], kept: Survivors
+    ) -> Segment:
+        producer = keys.made_by(task.job_id)
+        prefix = keys.segment_prefix(task.collection_id, task.channel.id, producer, f"{name}")
+        with (
+            tempfile.TemporaryDirectory(dir=self._scratch, prefix="merge-") as scratch,
+            tempfile.TemporaryDirectory(dir=self._scratch, prefix="compact-") as directory,
+        ):
+            table = merged(segments, kept, task.schema, Path(scratch), self._limits.batch_bytes)
+            summary = write_segment(table, task.schema, Path(directory))
+            for file in summary.files:
+                self._objects.put(f"{prefix}/{file}", Path(directory) / file)
+        return Segment(
+            name=f"{name}",
+            prefix=prefix,
+            rows=summary.rows,
+            bytes=summary.bytes,
+            min_ts=summary.min_ts,
+            max_ts=summary.max_ts,
+            partitions=summary.partitions,
+            schema_version=task.schema.version,
+            deletes_applied_to=task.applied_to,
+            deleted=int(np.count_nonzero(kept.deletes)),
+            purged_to=max(kept.purged_to, *(s.purged_to for s in task.inputs)),
+        )
+
+
+def _parts(task: CompactionTask, kept: Survivors) -> list[Survivors]:
+    """Outputs of about the same size, none of them much above the target; as few as that takes."""
+    if not len(kept):
+        return []
+    size = sum(s.bytes for s in task.inputs) * len(kept) // kept.total
+    count = min(len(task.names), max(1, -(-size // task.target_bytes)), len(kept))
+    cuts = np.linspace(0, len(kept), count + 1, dtype=np.int64).tolist()
+    return [kept.part(start, stop) for start, stop in pairwise(cuts)]
