@@ -52,6 +52,9 @@ PARTS: dict[str, tuple[Step, ...]] = {
     "project": (tests("tests/project", 120),),
     "unit": (tests("tests/unit", 420),),
     "conformance": (tests("tests/conformance", 180),),
+    "rules": (tests("tests/rules", 180),),
+    "machine": (tests("tests/machine", 240),),
+    "crash": (tests("tests/crash", 300),),
     "acceptance": (tests("tests/acceptance", 600),),
 }
 

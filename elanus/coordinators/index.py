@@ -24,7 +24,7 @@ from elanus.roles.index import IndexNode, IndexProgress, IndexTask
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
 from elanus.storage.manifests import Manifests, edit_id, replace_inputs
-from elanus.storage.meta import Compare, MetaStore, Watch
+from elanus.storage.meta import MetaStore, Watch
 from elanus.storage.sequence import Sequence
 
 log = logging.getLogger(__name__)
@@ -113,17 +113,12 @@ class LocalIndexCoordinator:
             requested=requested,
         )
         with self._defining:
-            found = None
-            while found is None:
-                found = self._define(definition)
-        self._plan(self._collection(collection_id))
+            collection = self._collection(collection_id)
+            found = self._define(collection, definition)
+        self._plan(collection)
         return found
 
-    def _define(self, definition: IndexDefinition) -> IndexDefinition | None:
-        """The stored one; None where the collection changed meanwhile: an index must not outlive it."""
-        guard = keys.collection(definition.collection_id)
-        revision = self._catalog.revision_of(guard)
-        collection = self._collection(definition.collection_id)
+    def _define(self, collection: Collection, definition: IndexDefinition) -> IndexDefinition:
         requested = definition.requested
         for old in self._catalog.indexes(collection.id):
             if msgspec.structs.replace(old, id=definition.id, requested=requested) == definition:
@@ -138,9 +133,8 @@ class LocalIndexCoordinator:
                 )
             if old.name == definition.name:
                 raise InvalidParameter(f"the index name {old.name!r} is taken by another field's index")
-        puts = {keys.index(collection.id, definition.id): codec.encode(definition)}
-        done = self._term.txn([Compare(guard, revision)], puts) is not None
-        return definition if done else None
+        self._term.txn([], {keys.index(collection.id, definition.id): codec.encode(definition)})
+        return definition
 
     def drop_index(self, collection_id: int, index_id: int) -> None:
         if not any(i.id == index_id for i in self._catalog.indexes(collection_id)):
@@ -149,9 +143,10 @@ class LocalIndexCoordinator:
         self._plan(self._collection(collection_id))
 
     def drop_collection(self, collection_id: int) -> None:
-        doomed = [keys.index(collection_id, i.id) for i in self._catalog.indexes(collection_id)]
-        if doomed:
-            self._term.txn([], {}, doomed)
+        with self._defining:  # what is being made at this moment goes as well
+            doomed = [keys.index(collection_id, i.id) for i in self._catalog.indexes(collection_id)]
+            if doomed:
+                self._term.txn([], {}, doomed)
 
     # builds
 

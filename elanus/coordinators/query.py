@@ -104,9 +104,8 @@ class LocalQueryCoordinator:
         self, collection_id: int, partitions: list[int], replicas: int, fields: list[int], wait_seconds: float
     ) -> None:
         with self._intents:
-            while not self._intend(collection_id, partitions, replicas, fields):
-                pass  # the collection changed at this moment; it raises CollectionNotFound once it is gone
-        collection = self._collection(collection_id)
+            collection = self._collection(collection_id)
+            self._intend(collection_id, partitions, replicas, fields)
         with self._changed:
             self._failures.pop(collection_id, None)
         self._touch([collection_id])
@@ -118,12 +117,8 @@ class LocalQueryCoordinator:
                     return
                 self._changed.wait(left)
 
-    def _intend(self, collection_id: int, partitions: list[int], replicas: int, fields: list[int]) -> bool:
-        """False where the collection changed meanwhile: a load must not outlive it."""
-        guard = Compare(
-            keys.collection(collection_id), self._catalog.revision_of(keys.collection(collection_id))
-        )
-        self._collection(collection_id)
+    def _intend(self, collection_id: int, partitions: list[int], replicas: int, fields: list[int]) -> None:
+        """The collection may be dropped at this moment: its release comes after, and takes this away."""
         old = self._catalog.load(collection_id)
         wanted = set(partitions) | set(old.partitions if old else ())
         intent = LoadIntent(
@@ -134,9 +129,8 @@ class LocalQueryCoordinator:
             fields=tuple(fields),
             requested_ms=int(time.time() * 1000),
         )
-        if old is not None and msgspec.structs.replace(old, requested_ms=intent.requested_ms) == intent:
-            return True
-        return self._term.txn([guard], {keys.load(collection_id): codec.encode(intent)}) is not None
+        if old is None or msgspec.structs.replace(old, requested_ms=intent.requested_ms) != intent:
+            self._term.txn([], {keys.load(collection_id): codec.encode(intent)})
 
     def release(self, collection_id: int, partitions: list[int]) -> None:
         with self._intents:

@@ -226,23 +226,26 @@ def _merge(
         scores, rows = sorted_scores[:, :width], np.take_along_axis(rows, order, axis=1)
         columns = order // results[0][0].shape[1]
     there = rows >= 0
-    counts = np.count_nonzero(there, axis=1)
-    more = counts >= depth
     if there.all():
+        counts = np.full(nq, rows.shape[1], np.int64)
         scores, rows, columns = scores.ravel(), rows.ravel(), columns.ravel()
     else:
+        counts = np.count_nonzero(there, axis=1)
         scores, rows, columns = scores[there], rows[there], columns[there]
     ordinals = np.array([i for i, _ in numbered], np.int32)[columns]
     hits = Hits(counts, scores, ordinals, rows, _keys(readers, ordinals, rows))
     owners = np.repeat(np.arange(nq), counts)
     hits, owners = _ordered_ties(hits, owners, metric)
     hits, owners, dropped = _without_duplicates(hits, owners)
-    counts = np.bincount(owners, minlength=nq)
-    short = dropped and bool(np.any((counts < k) & more))
+    short = False
+    if dropped:
+        more = counts >= depth
+        counts = np.bincount(owners, minlength=nq)
+        short = bool(np.any((counts < k) & more))
     if counts.max(initial=0) > k:
         place = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
         hits, counts = _kept(hits, place < k), np.minimum(counts, k)
-    return hits._replace(counts=counts), short
+    return Hits(counts, hits.scores, hits.ordinals, hits.rows, hits.keys), short
 
 
 def _concatenated(blocks: Sequence[Hits]) -> Hits:
@@ -272,7 +275,8 @@ def _ordered_ties(hits: Hits, owners: Rows, metric: Metric) -> tuple[Hits, Rows]
 def _without_duplicates(hits: Hits, owners: Rows) -> tuple[Hits, Rows, bool]:
     """The first hit of each key of a query, and whether there were others."""
     numbers = ranks(hits.keys)
-    order = np.lexsort((numbers, owners)) if owners.any() else np.argsort(numbers, kind="stable")
+    one_query = not len(owners) or owners[-1] == 0
+    order = np.argsort(numbers, kind="stable") if one_query else np.lexsort((numbers, owners))
     numbers, sorted_owners = numbers[order], owners[order]
     again = (numbers[1:] == numbers[:-1]) & (sorted_owners[1:] == sorted_owners[:-1])
     if not again.any():

@@ -246,7 +246,13 @@ class SegmentFile:
             return self._vectors[field.key]
         if has_own_file(field) or field.key not in self._names:
             return default_column(field, self.stats.rows)
-        return self.scalar(field.key)
+        column = self.scalar(field.key)
+        if column.type != arrow_type(field):
+            raise CorruptError(
+                f"column {field.key} of segment file {self._path} has type {column.type}"
+                f" instead of {arrow_type(field)}"
+            )
+        return column
 
     def scalar(self, name: str) -> pa.Array:
         """(rows,) values of a column of rows.parquet."""
@@ -254,6 +260,12 @@ class SegmentFile:
             column = self._rows.read(columns=[name]).column(0)
         except (pa.ArrowException, OSError) as error:
             raise CorruptError(f"column {name} of segment file {self._path}: {error}") from error
+        if len(column) != self.stats.rows:
+            # Page checksums do not cover the pages' headers.
+            raise CorruptError(
+                f"column {name} of segment file {self._path} has {len(column)} rows"
+                f" instead of {self.stats.rows}"
+            )
         return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
     def has(self, name: str) -> bool:

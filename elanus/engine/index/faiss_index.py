@@ -38,8 +38,8 @@ class FaissIndex(ABC):
         self._index = index
 
     @abstractmethod
-    def _parameters(self, params: dict[str, Any], selector: Any) -> Any:
-        """faiss search parameters."""
+    def _parameters(self, params: dict[str, Any], selector: Any, share: float) -> Any:
+        """faiss search parameters; `selector` lets this share (> 0) of the rows through."""
 
     def save(self, path: Path) -> None:
         """Write kernel bytes and a footer with format version, length and checksum. Not synced."""
@@ -53,9 +53,9 @@ class FaissIndex(ABC):
     ) -> tuple[Matrix, Rows]:
         # The setting belongs to the calling thread: OpenMP keeps it per thread.
         faiss.omp_set_num_threads(threads)
-        selector, _bits = _selector(mask)
+        selector, _bits, share = _selector(mask)
         found = self._index.search(
-            self._prepared(queries), min(k, self.rows), params=self._parameters(params, selector)
+            self._prepared(queries), min(k, self.rows), params=self._parameters(params, selector, share)
         )
         scores, rows = self._protocol_scores(found[0]), found[1]
         empty = rows < 0
@@ -71,9 +71,9 @@ class FaissIndex(ABC):
         self, queries: Matrix, k: int, mask: Mask | None, params: dict[str, Any], threads: int = 1
     ) -> tuple[Matrix, Rows]:
         faiss.omp_set_num_threads(threads)
-        selector, _bits = _selector(mask)
+        selector, _bits, share = _selector(mask)
         limits, scores, rows = self._index.range_search(
-            self._prepared(queries), params["radius"], params=self._parameters(params, selector)
+            self._prepared(queries), params["radius"], params=self._parameters(params, selector, share)
         )
         owner = np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)))
         scores = self._protocol_scores(scores)
@@ -136,12 +136,12 @@ def normalised(vectors: Matrix) -> Matrix:
     return unit
 
 
-def _selector(mask: Mask | None) -> tuple[Any, npt.NDArray[np.uint8] | None]:
-    """A faiss selector and the bits it points into, which must outlive it."""
+def _selector(mask: Mask | None) -> tuple[Any, npt.NDArray[np.uint8] | None, float]:
+    """A faiss selector, the bits it points into, which must outlive it, and the share of set bits."""
     if mask is None:
-        return None, None
+        return None, None, 1.0
     bits = np.packbits(mask, bitorder="little")
-    return faiss.IDSelectorBitmap(bits), bits
+    return faiss.IDSelectorBitmap(bits), bits, max(1, int(np.count_nonzero(mask))) / len(mask)
 
 
 def _checksum(path: Path, length: int) -> int:

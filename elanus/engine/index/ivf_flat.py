@@ -28,9 +28,9 @@ SEED = 1234
 
 class IvfFlatIndex(FaissIndex):
     type = "IVF_FLAT"
-    exact_below = 0.02
+    exact_below = 0.05
 
-    def _parameters(self, params: dict[str, Any], selector: Any) -> Any:
+    def _parameters(self, params: dict[str, Any], selector: Any, share: float) -> Any:
         probes = min(params["nprobe"], self._index.nlist)
         if selector is None:
             return faiss.SearchParametersIVF(nprobe=probes)

@@ -78,14 +78,13 @@ def scores_of(query: np.ndarray, vectors: np.ndarray, metric: Metric) -> np.ndar
     """(n,) float32 scores, computed in double precision."""
     q, x = query.astype(np.float64), vectors.astype(np.float64)
     if metric is Metric.L2:
-        return ((x - q) ** 2).sum(axis=1).astype(np.float32)
-    dots = x @ q
+        return np.asarray(((x - q) ** 2).sum(axis=1), np.float32)
+    dots: np.ndarray = x @ q
     if metric is Metric.IP:
-        return dots.astype(np.float32)
-    lengths = np.sqrt((q * q).sum()) * np.sqrt((x * x).sum(axis=1))
-    return np.clip(np.divide(dots, lengths, where=lengths > 0, out=np.zeros(len(x))), -1, 1).astype(
-        np.float32
-    )
+        return np.asarray(dots, np.float32)
+    lengths: np.ndarray = np.sqrt((q * q).sum()) * np.sqrt((x * x).sum(axis=1))
+    cosines: np.ndarray = np.divide(dots, lengths, where=lengths > 0, out=np.zeros(len(x)))
+    return np.asarray(np.clip(cosines, -1, 1), np.float32)
 
 
 @dataclass

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -81,7 +82,7 @@ class History(RuleBasedStateMachine):
         deletes = Deletes.from_record(key_array(self.schema, keys), partition, self.ts, as_of)
         self.reference.deletes.append((frozenset(keys), partition, self.ts, as_of or self.ts - 1))
         self.applied.append(deletes)
-        for segment in [self.growing, *self.sealed]:
+        for segment in self.segments():
             segment.apply(deletes)
 
     @rule(partition=SCOPES, step=STEPS, share=SHARE)
@@ -90,7 +91,7 @@ class History(RuleBasedStateMachine):
         delete = RangeDelete(partition_id=partition, ts=self.ts, as_of=int(share * (self.ts - 1)))
         self.reference.deletes.append((None, partition, delete.ts, delete.as_of))
         self.ranges.append(delete)
-        for segment in [self.growing, *self.sealed]:
+        for segment in self.segments():
             segment.apply_range(delete)
 
     @rule(share=SHARE, seed=SEEDS)
@@ -132,9 +133,12 @@ class History(RuleBasedStateMachine):
         merged = tables[0] if len(tables) == 1 else _concatenated(tables)
         self.sealed = [self.write(merged)]
 
-    def write(self, table: object) -> SealedSegment:
+    def write(self, table: pa.Table) -> SealedSegment:
         self.files += 1
         return seal(table, self.schema, Path(self.folder.name, f"s{self.files}"))
+
+    def segments(self) -> list[GrowingSegment | SealedSegment]:
+        return [self.growing, *self.sealed]
 
     def readers(self, at_ts: int, partitions: frozenset[int] | None) -> list[Reader]:
         readers = [s.reader(at_ts, partitions) for s in self.sealed]
@@ -191,13 +195,11 @@ class History(RuleBasedStateMachine):
             start = stop
 
 
-def _concatenated(tables: list[object]) -> object:
-    import pyarrow as pa
-
+def _concatenated(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks()
 
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -201,7 +201,14 @@ def test_a_damaged_or_newer_index_file_is_refused_by_name(
 ) -> None:
     body = files[name, Metric.L2].read_bytes()
     path = tmp_path / "the-index"
-    for damaged in (b"", body[:10], body[:-1], body[: len(body) // 2], body[100:], body[:500] + b"\x7f" + body[501:]):
+    for damaged in (
+        b"",
+        body[:10],
+        body[:-1],
+        body[: len(body) // 2],
+        body[100:],
+        body[:500] + b"\x7f" + body[501:],
+    ):
         path.write_bytes(damaged)
         with pytest.raises(CorruptError, match="the-index"):
             indexes.load(name, path, Metric.L2)
@@ -234,7 +241,15 @@ def test_build_parameters_have_defaults_types_and_ranges() -> None:
     assert indexes.resolve("AUTOINDEX") == "HNSW"
     assert not indexes.has_file("FLAT")
     assert indexes.has_file("AUTOINDEX")
-    for params in ({"M": 1}, {"M": 2049}, {"M": "x"}, {"M": True}, {"M": 1.5}, {"M": None}, {"M": float("inf")}):
+    for params in (
+        {"M": 1},
+        {"M": 2049},
+        {"M": "x"},
+        {"M": True},
+        {"M": 1.5},
+        {"M": None},
+        {"M": float("inf")},
+    ):
         with pytest.raises(InvalidParameter, match="M is"):
             check("HNSW", Metric.L2, params, FIELD)
     with pytest.raises(InvalidParameter, match="nlist is 0; it must be in \\[1, 65536\\]"):
@@ -272,8 +287,8 @@ def test_search_parameters_have_defaults_types_and_ranges() -> None:
 
 def _scores(query: np.ndarray, vectors: np.ndarray, metric: Metric) -> np.ndarray:
     if metric is Metric.L2:
-        return ((vectors - query) ** 2).sum(axis=1)
+        return np.asarray(((vectors - query) ** 2).sum(axis=1))
     dots = vectors @ query
     if metric is Metric.IP:
-        return dots
-    return dots / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
+        return np.asarray(dots)
+    return np.asarray(dots / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query))

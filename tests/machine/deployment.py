@@ -1,0 +1,77 @@
+"""A data directory that is opened, closed, left as a crash leaves it, and opened again."""
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from elanus import lite
+
+SETTINGS: dict[str, bool | int | float | str] = {
+    # Two logs, and everything small and soon, so that a short history meets every background job.
+    "rootCoord__dmlChannelNum": 2,
+    "dataNode__segment__insertBufSize": 12_000,
+    "indexCoord__segment__minSegmentNumRowsToEnableIndex": 24,
+    "elanus__log__fileBytes": 8192,
+    "elanus__flush__checkSeconds": 0.02,
+    "elanus__flush__trimSeconds": 0.05,
+    "elanus__serve__viewGraceSeconds": 0.05,
+    "elanus__serve__refreshOffsets": 8,
+    "elanus__serve__deleteBatchKeys": 16,
+}
+
+
+class Deployment:
+    """`client` is a MilvusClient served in this process."""
+
+    def __init__(self) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="elanus-machine-"))
+        self._number = 0
+        self._open()
+
+    @property
+    def path(self) -> Path:
+        return self._home / str(self._number)
+
+    def restart(self) -> None:
+        self.client.close()
+        self._open()
+
+    def crash(self) -> None:
+        """Goes on with what the disk holds at this moment; what the instance does when it stops is lost."""
+        before, self._number = self.path, self._number + 1
+        copy(before, self.path)
+        self.client.close()
+        shutil.rmtree(before)
+        self._open()
+
+    def close(self) -> None:
+        self.client.close()
+        shutil.rmtree(self._home)
+
+    def _open(self) -> None:
+        # Any: pymilvus has no types.
+        self.client: Any = lite.connect(self.path, db_name="", timeout=None, **SETTINGS)
+
+
+def copy(source: Path, target: Path) -> None:
+    """A copy of an open directory to which nobody writes: as of one moment, though its jobs go on.
+
+    Logs first and objects last: a manifest never refers to records or objects that came after it.
+    """
+    target.mkdir()
+    shutil.copy(source / "elanus.json", target)
+    shutil.copytree(source / "logs", target / "logs", copy_function=copy_if_there)
+    with sqlite3.connect(source / "meta.db") as meta, sqlite3.connect(target / "meta.db") as other:
+        meta.backup(other)
+    meta.close()
+    other.close()
+    shutil.copytree(source / "objects", target / "objects", copy_function=copy_if_there)
+
+
+def copy_if_there(source: str, target: str) -> None:
+    try:
+        shutil.copy2(source, target)
+    except FileNotFoundError:
+        return
