@@ -226,7 +226,7 @@ class LocalIndexCoordinator:
                         self._submit(collection, channel, segment, definition)
 
     def _settle(self, collection_id: int, channel: Channel) -> None:
-        """The index that compacted segments waited for was dropped."""
+        """An index was dropped, which compacted segments may have waited for."""
         key, revision = begin_job(self._term, NAME, self._ids.take(), collection_id)
         try:
             self._manifests.edit(
@@ -281,6 +281,8 @@ class LocalIndexCoordinator:
         return any(d.id == task.definition.id for d in there)
 
     def _run(self, task: IndexTask) -> None:
+        # Each attempt is a job of its own: garbage collection takes what another one left.
+        task = msgspec.structs.replace(task, job_id=self._ids.take())
         key, revision = begin_job(self._term, NAME, task.job_id, task.collection_id)
         try:
             file = self._node.build(task)
@@ -293,8 +295,13 @@ class LocalIndexCoordinator:
             self._term.txn([], {}, [key])
 
     def _settled(self, collection_id: int, manifest: Manifest) -> Manifest:
-        """Compacted segments that have all their indexes replace their inputs (rule 6)."""
+        """Compacted segments that have all their indexes replace their inputs (rule 6); files of indexes that
+        were dropped are no longer named. The same object where there is nothing to do."""
         definitions = self._catalog.indexes(collection_id)
+        live = frozenset(d.id for d in definitions)
+        if any(i.index_id not in live for s in manifest.segments for i in s.indexes):
+            segments = tuple(_with_live(s, live) for s in manifest.segments)
+            manifest = msgspec.structs.replace(manifest, segments=segments)
         return replace_inputs(manifest, lambda s: not any(self._needs(d, s) for d in definitions))
 
     def _collection(self, collection_id: int) -> Collection:
@@ -327,6 +334,10 @@ def _with_index(manifest: Manifest, task: IndexTask, file: IndexFile) -> Manifes
             for s in manifest.segments
         ),
     )
+
+
+def _with_live(segment: Segment, live: frozenset[int]) -> Segment:
+    return msgspec.structs.replace(segment, indexes=tuple(i for i in segment.indexes if i.index_id in live))
 
 
 def _replaced(files: tuple[IndexFile, ...], file: IndexFile) -> tuple[IndexFile, ...]:

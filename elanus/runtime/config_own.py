@@ -145,6 +145,12 @@ class Compacting(Section):
     )
 
 
+class Garbage(Section):
+    job_seconds: Seconds = Field(
+        86_400, description="An index build or compaction that takes longer is presumed dead, in seconds."
+    )
+
+
 class Serving(Section):
     load_threads: Count = Field(4, description="Segments that a query node loads at a time.")
     answer_seconds: Seconds = Field(
@@ -189,6 +195,7 @@ class Own(Section):
     flush: Flushing = Flushing()
     build: Building = Building()
     compaction: Compacting = Compacting()
+    garbage: Garbage = Garbage()
     serve: Serving = Serving()
     search: Search = Search()
     shutdown: Shutdown = Shutdown()

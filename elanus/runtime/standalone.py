@@ -25,6 +25,7 @@ from elanus.access.writes import WriteLimits, Writer
 from elanus.coordinators.compaction import LocalCompactionCoordinator
 from elanus.coordinators.compaction_policy import CompactionPolicy
 from elanus.coordinators.data import DataLimits, LocalDataCoordinator
+from elanus.coordinators.garbage import GarbageCollector, GarbagePolicy
 from elanus.coordinators.index import IndexPolicy, LocalIndexCoordinator
 from elanus.coordinators.query import LocalQueryCoordinator, ViewPolicy
 from elanus.coordinators.root import LocalRootCoordinator, RootLimits
@@ -139,6 +140,9 @@ class Instance:
         self.compaction = self._make_compaction(data_term, scratch)
         self.compaction.start()
         opened.callback(self.compaction.stop)
+        self.garbage = self._make_garbage(data_term)
+        self.garbage.start()
+        opened.callback(self.garbage.stop)
         query = self._make_query(self._term("querycoord", stop, opened))
         query.start()
         opened.callback(query.stop)
@@ -263,6 +267,19 @@ class Instance:
                 remembered=own.remembered,
             ),
             index_min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
+        )
+
+    def _make_garbage(self, term: Term) -> GarbageCollector:
+        garbage = self.config.data_coord.gc
+        return GarbageCollector(
+            term,
+            meta=self.meta,
+            objects=self.objects,
+            policy=GarbagePolicy(
+                interval_seconds=garbage.interval,
+                grace_seconds=garbage.drop_tolerance,
+                job_seconds=self.config.elanus.garbage.job_seconds,
+            ),
         )
 
     def _make_query(self, term: Term) -> LocalQueryCoordinator:

@@ -272,7 +272,7 @@ def make_the_log_anew(written: Written) -> None:
         (lose_a_vector_file, "101.arrow"),
         (shorten_a_segment_file, "rows.parquet"),
         (lose_the_statistics, "stats.json"),
-        (lose_a_delete_file, "deletes/3/7/d1"),
+        (lose_a_delete_file, "deletes/3/7/o1/d1"),
         (lose_the_manifest, "manifests/7/"),
         (flip_a_bit_in_the_middle_of_the_log, "is damaged"),
         (lose_a_log_file, "is missing"),
