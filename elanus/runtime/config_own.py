@@ -151,6 +151,22 @@ class Garbage(Section):
     )
 
 
+class Background(Section):
+    """One process beside the server, at low priority, for index builds and compactions."""
+
+    build_elements: Count = Field(
+        1 << 20,
+        description="Indexes of at most so many numbers (rows x dimensions) are built in the server.",
+    )
+    compaction_bytes: Bytes = Field(
+        16 * MiB, description="Segments of at most so many bytes are compacted in the server."
+    )
+    idle_seconds: Seconds = Field(
+        30, description="The background process ends after this time without work, in seconds."
+    )
+    stop_seconds: Seconds = Field(1, description="How long its end is waited for, in seconds.")
+
+
 class Serving(Section):
     load_threads: Count = Field(4, description="Segments that a query node loads at a time.")
     answer_seconds: Seconds = Field(
@@ -196,6 +212,7 @@ class Own(Section):
     build: Building = Building()
     compaction: Compacting = Compacting()
     garbage: Garbage = Garbage()
+    background: Background = Background()
     serve: Serving = Serving()
     search: Search = Search()
     shutdown: Shutdown = Shutdown()

@@ -31,6 +31,7 @@ from elanus.coordinators.query import LocalQueryCoordinator, ViewPolicy
 from elanus.coordinators.root import LocalRootCoordinator, RootLimits
 from elanus.coordinators.term import Term
 from elanus.model.timestamps import Position, from_ms
+from elanus.runtime.background import BackgroundLimits, BackgroundNode
 from elanus.runtime.config import Config
 from elanus.runtime.config_section import MiB
 from elanus.storage.catalog import Catalog
@@ -40,6 +41,7 @@ from elanus.storage.manifests import Manifests
 from elanus.storage.meta.sqlite import SqliteMetaStore
 from elanus.storage.objects.local import LocalObjectStore
 from elanus.storage.sequence import Sequence
+from elanus.workers.background import Settings
 from elanus.workers.compactor import CompactionLimits, LocalCompactionNode
 from elanus.workers.data_node import LocalDataNode, SealPolicy
 from elanus.workers.index_node import IndexLimits, LocalIndexNode
@@ -106,6 +108,7 @@ class Instance:
         opened.callback(self.broker.close)
         for number in range(self.config.root_coord.dml_channel_num):
             self.broker.create(f"dml_{number}")
+        self._object_directory = directory.objects
         self.objects = LocalObjectStore(directory.objects)
         opened.callback(self.objects.close)
         self.catalog = Catalog(self.meta)
@@ -119,6 +122,7 @@ class Instance:
     def _start_roles(self, opened: ExitStack, scratch: Path) -> None:
         stop = threading.Event()
         self._data_node = self._make_data_node(scratch)
+        self._background = self._make_background(scratch)
         self.query_node = LocalQueryNode(
             NODE_ID, objects=self.objects, catalog=self.catalog, tails=self.tails, limits=self._query_limits
         )
@@ -134,12 +138,14 @@ class Instance:
         opened.callback(self._data_node.stop)
         data.start_trimming()
         opened.callback(data.stop)
-        index = self._make_index(self._term("indexcoord", stop, opened), scratch)
+        index = self._make_index(self._term("indexcoord", stop, opened))
         index.start()
         opened.callback(index.stop)
-        self.compaction = self._make_compaction(data_term, scratch)
+        self.compaction = self._make_compaction(data_term)
         self.compaction.start()
         opened.callback(self.compaction.stop)
+        # Ended first: those who wait for its answers end with it.
+        opened.callback(self._background.stop)
         self.garbage = self._make_garbage(data_term)
         self.garbage.start()
         opened.callback(self.garbage.stop)
@@ -222,7 +228,7 @@ class Instance:
             ),
         )
 
-    def _make_index(self, term: Term, scratch: Path) -> LocalIndexCoordinator:
+    def _make_index(self, term: Term) -> LocalIndexCoordinator:
         build = self.config.elanus.build
         return LocalIndexCoordinator(
             term,
@@ -230,9 +236,7 @@ class Instance:
             catalog=self.catalog,
             manifests=self.manifests,
             ids=self._ids,
-            node=LocalIndexNode(
-                objects=self.objects, scratch=scratch, limits=IndexLimits(threads=build.threads)
-            ),
+            node=self._background,
             policy=IndexPolicy(
                 min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
                 builds=build.builds,
@@ -241,7 +245,32 @@ class Instance:
             ),
         )
 
-    def _make_compaction(self, term: Term, scratch: Path) -> LocalCompactionCoordinator:
+    def _make_background(self, scratch: Path) -> BackgroundNode:
+        own = self.config.elanus
+        return BackgroundNode(
+            indexes=LocalIndexNode(
+                objects=self.objects, scratch=scratch, limits=IndexLimits(threads=own.build.threads)
+            ),
+            compactions=LocalCompactionNode(
+                objects=self.objects,
+                scratch=scratch,
+                limits=CompactionLimits(batch_bytes=own.compaction.batch_bytes),
+            ),
+            settings=Settings(
+                objects=self._object_directory,
+                scratch=scratch,
+                build_threads=own.build.threads,
+                batch_bytes=own.compaction.batch_bytes,
+                idle_seconds=own.background.idle_seconds,
+            ),
+            limits=BackgroundLimits(
+                build_elements=own.background.build_elements,
+                compaction_bytes=own.background.compaction_bytes,
+                stop_seconds=own.background.stop_seconds,
+            ),
+        )
+
+    def _make_compaction(self, term: Term) -> LocalCompactionCoordinator:
         own, coordinator = self.config.elanus.compaction, self.config.data_coord
         return LocalCompactionCoordinator(
             term,
@@ -249,9 +278,7 @@ class Instance:
             catalog=self.catalog,
             manifests=self.manifests,
             ids=self._ids,
-            node=LocalCompactionNode(
-                objects=self.objects, scratch=scratch, limits=CompactionLimits(batch_bytes=own.batch_bytes)
-            ),
+            node=self._background,
             policy=CompactionPolicy(
                 automatic=coordinator.compaction.enable_auto_compaction,
                 target_bytes=coordinator.segment.max_size * MiB,
