@@ -21,9 +21,9 @@ from elanus.model.errors import (
 )
 from elanus.model.nouns import Collection, Database, LoadIntent, LoadState
 from elanus.model.timestamps import from_ms
-from elanus.roles.data import DataCoordinator
+from elanus.roles.data import CompactionCoordinator, CompactionPlan, DataCoordinator, SegmentState
 from elanus.roles.index import IndexCoordinator
-from elanus.roles.query import QueryCoordinator
+from elanus.roles.query import QueryCoordinator, ServedSegment
 from elanus.roles.root import RootCoordinator
 from elanus.storage.catalog import Catalog
 
@@ -49,6 +49,7 @@ class Proxy:
         data: DataCoordinator,
         index: IndexCoordinator,
         query: QueryCoordinator,
+        compaction: CompactionCoordinator,
         reader: Reader,
         writer: Writer,
         gate: WriteGate,
@@ -60,6 +61,7 @@ class Proxy:
         self._data = data
         self._index = index
         self._query = query
+        self._compaction = compaction
         self._reader = reader
         self._writer = writer
         self._gate = gate
@@ -269,6 +271,24 @@ class Proxy:
 
     def flush_state(self, database: str, collection: str, ts: int) -> bool:
         return self._data.is_flushed(self._catalog.collection_named(database, collection).id, ts)
+
+    # segments
+
+    def segments(self, collection: Collection) -> list[SegmentState]:
+        return self._data.segments(collection.id)
+
+    def served_segments(self, collection: Collection) -> list[ServedSegment]:
+        return self._query.segments(collection.id)
+
+    def compact(self, collection: Collection, target_bytes: int | None) -> int:
+        """Returns at once; the id is for `compaction_plans`. `target_bytes` None: the usual size."""
+        return self._compaction.compact(collection.id, target_bytes)
+
+    def compaction_plans(self, compaction_id: int) -> list[CompactionPlan]:
+        return self._compaction.plans(compaction_id)
+
+    def compactions_of(self, collection: Collection) -> list[CompactionPlan]:
+        return self._compaction.plans_of(collection.id)
 
     # service
 

@@ -137,6 +137,7 @@ class Reader:
             "partitions": _partitions(collection, intent, request.partitions),
             "at_ts": request.at_ts,
             "fields": fields,
+            "expired_below": collection.expired_below(int(time.time() * 1000)),
             "deadline_ms": 0 if remaining is None else int((time.time() + remaining) * 1000),
         }
 

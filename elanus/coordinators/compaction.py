@@ -39,7 +39,6 @@ class _Job(msgspec.Struct, kw_only=True):
     target_bytes: int
     least_dead: float
     plan: CompactionPlan
-    compaction_id: int = 0
 
 
 class LocalCompactionCoordinator:
@@ -124,13 +123,23 @@ class LocalCompactionCoordinator:
         # A segment that is alone and whole is what a rewrite would make of it.
         number = int(group[0].name)
         plan = CompactionPlan(
-            id=self._ids.take(), channel_id=channel.id, sources=(number,), targets=(number,), done=True
+            id=self._ids.take(),
+            compaction_id=compaction_id,
+            collection_id=collection.id,
+            channel_id=channel.id,
+            sources=(number,),
+            targets=(number,),
+            done=True,
         )
-        self._record(compaction_id, plan)
+        self._record(plan)
 
     def plans(self, compaction_id: int) -> list[CompactionPlan]:
         with self._lock:
             return list(self._asked.get(compaction_id, ()))
+
+    def plans_of(self, collection_id: int) -> list[CompactionPlan]:
+        with self._lock:
+            return [p for plans in self._asked.values() for p in plans if p.collection_id == collection_id]
 
     # what is done unasked
 
@@ -185,10 +194,7 @@ class LocalCompactionCoordinator:
 
     def _expired_below(self, collection: Collection) -> int:
         """Rows below it have been invisible for longer than any read may last."""
-        ttl = collection.ttl_seconds
-        if not ttl:
-            return 0
-        return from_ms(max(0, int((time.time() - ttl - self._policy.retention_seconds) * _MS)) + 1)
+        return collection.expired_below(int((time.time() - self._policy.retention_seconds) * _MS))
 
     def _ready(self, collection_id: int, segment: Segment) -> bool:
         """Whether it has every index that it needs."""
@@ -207,7 +213,11 @@ class LocalCompactionCoordinator:
         compaction_id: int = 0,
     ) -> bool:
         plan = CompactionPlan(
-            id=self._ids.take(), channel_id=channel.id, sources=tuple(int(s.name) for s in inputs)
+            id=self._ids.take(),
+            compaction_id=compaction_id,
+            collection_id=collection.id,
+            channel_id=channel.id,
+            sources=tuple(int(s.name) for s in inputs),
         )
         job = _Job(
             collection_id=collection.id,
@@ -216,20 +226,19 @@ class LocalCompactionCoordinator:
             target_bytes=target_bytes,
             least_dead=least_dead,
             plan=plan,
-            compaction_id=compaction_id,
         )
         names = {s.name for s in inputs}
         with self._lock:
             if self._stop.is_set() or names & self._busy:
                 return False
             self._busy |= names
-        self._record(compaction_id, plan)
+        self._record(plan)
         self._pool.submit(self._work, job)
         return True
 
-    def _record(self, compaction_id: int, plan: CompactionPlan) -> None:
+    def _record(self, plan: CompactionPlan) -> None:
         with self._lock:
-            plans = self._asked.get(compaction_id)
+            plans = self._asked.get(plan.compaction_id)
             if plans is not None:
                 plans[:] = [*(p for p in plans if p.id != plan.id), plan]
 
@@ -255,7 +264,7 @@ class LocalCompactionCoordinator:
             with self._lock:
                 self._busy.difference_update(s.name for s in job.inputs)
             done = msgspec.structs.replace(job.plan, targets=targets, done=True, failure=failure)
-            self._record(job.compaction_id, done)
+            self._record(done)
 
     def _run(self, job: _Job) -> tuple[int, ...]:
         """One attempt, under a job of its own. The ids of the segments that are there now."""

@@ -168,6 +168,7 @@ class LocalDataCoordinator:
                 rows=segment.rows,
                 bytes=segment.bytes,
                 partitions=tuple(p.partition_id for p in segment.partitions),
+                replaces=tuple(int(s.name) for s in segment.replaces),
             )
             for channel in self._collection(collection_id).channels
             for segment in self._manifests.read(channel).segments

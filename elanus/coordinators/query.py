@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from elanus.coordinators.term import Term
-from elanus.model.errors import CollectionNotFound, ElanusError
+from elanus.model.errors import CollectionNotFound, ElanusError, NotFoundError
 from elanus.model.nouns import (
     Channel,
     Collection,
@@ -21,7 +21,7 @@ from elanus.model.nouns import (
     ViewPointer,
     ViewSegment,
 )
-from elanus.roles.query import QueryNode
+from elanus.roles.query import QueryNode, ServedSegment
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
 from elanus.storage.manifests import Manifests, served_segments
@@ -172,6 +172,11 @@ class LocalQueryCoordinator:
     def failure(self, collection_id: int) -> str:
         return self._failures.get(collection_id, "")
 
+    def segments(self, collection_id: int) -> list[ServedSegment]:
+        names = {i.id: i.name for i in self._catalog.indexes(collection_id)}
+        views = [self._stored(pointer) for pointer in self._catalog.views(collection_id)]
+        return [_served(placed, names) for view in views if view for placed in view.placement]
+
     # views
 
     def _touch(self, collection_ids: Sequence[int]) -> None:
@@ -278,16 +283,24 @@ class LocalQueryCoordinator:
             current = served is not None and old is not None and served.name == old.name
             stale = old is not None and start.offset - old.start_offset >= self._policy.refresh_offsets
             if old is not None and old.manifest_version == pointer.version and not stale:
-                if not current:
-                    planned.append(_Planned(self._stored(old), old, item.revision if item else 0, kept=True))
-                continue
+                if current:
+                    continue
+                stored = self._stored(old)
+                if stored is not None:
+                    planned.append(_Planned(stored, old, item.revision if item else 0, kept=True))
+                    continue
             view = self._view(collection, channel, old, pointer, start.offset, start.ts)
             planned.append(_Planned(view, old, item.revision if item else 0))
         return planned
 
-    def _stored(self, pointer: ViewPointer) -> View:
+    def _stored(self, pointer: ViewPointer) -> View | None:
+        """None where it is lost: another one can be made."""
         path = keys.view_path(pointer.channel_id, pointer.name)
-        return codec.decode(self._objects.get(path), View, path)
+        try:
+            return codec.decode(self._objects.get(path), View, path)
+        except NotFoundError:
+            log.warning("the view %s is missing, another one is made", path)
+            return None
 
     def _view(
         self,
@@ -379,6 +392,20 @@ class LocalQueryCoordinator:
 def _with_indexes(segment: Segment, live: frozenset[int]) -> Segment:
     """A manifest still names the files of indexes that were dropped: another one may be on the field now."""
     return msgspec.structs.replace(segment, indexes=tuple(i for i in segment.indexes if i.index_id in live))
+
+
+def _served(placed: ViewSegment, names: Mapping[int, str]) -> ServedSegment:
+    segment = placed.segment
+    index = next((i.index_id for i in segment.indexes), 0)
+    return ServedSegment(
+        id=int(segment.name),
+        rows=segment.rows,
+        bytes=segment.bytes + sum(i.bytes for i in segment.indexes),
+        partitions=tuple(p.partition_id for p in segment.partitions),
+        nodes=(placed.node,),
+        index_id=index,
+        index_name=names.get(index, ""),
+    )
 
 
 def _pointer(view: View) -> ViewPointer:

@@ -39,7 +39,7 @@ class SealedSegment:
         self._starts = np.array([r.start for r in file.stats.partitions], np.int64)
         self._ids = np.array([r.partition_id for r in file.stats.partitions], np.int64)
         self._indexes: dict[int, tuple[IndexFile, VectorIndex]] = {}
-        self._masks: OrderedDict[tuple[frozenset[int] | None, int], tuple[object, Mask]] = OrderedDict()
+        self._masks: OrderedDict[tuple[frozenset[int] | None, int, int], tuple[object, Mask]] = OrderedDict()
         self._masks_kept = masks_kept
         self._lock = Lock()
         if file.stats.deleted:
@@ -119,8 +119,9 @@ class SealedSegment:
     def attached(self) -> tuple[IndexFile, ...]:
         return tuple(file for file, _ in self._indexes.values())
 
-    def reader(self, at_ts: int, partitions: frozenset[int] | None = None) -> Reader:
-        """Rows with ts <= `at_ts` in `partitions` (None: all), without those deleted at or before `at_ts`.
+    def reader(self, at_ts: int, partitions: frozenset[int] | None = None, expired_below: int = 0) -> Reader:
+        """Rows with `expired_below` <= ts <= `at_ts` in `partitions` (None: all), without those deleted at or
+        before `at_ts`.
 
         Raises InvalidParameter where rows that were visible then may have been purged.
         """
@@ -133,12 +134,12 @@ class SealedSegment:
         if partitions is not None:
             here = partitions.intersection(self._ids.tolist())
             partitions = None if len(here) == len(self._ids) else here
-        if at_ts < stats.min_ts or partitions == frozenset():
+        if not expired_below <= stats.max_ts or at_ts < stats.min_ts or partitions == frozenset():
             return Reader(self.schema, (), lambda: None)
         return Reader(
             self.schema,
             (Part(block, 0, block.rows, 0),),
-            lambda: self._mask(at_ts, partitions, deleted.mask(at_ts, 0, block.rows)),
+            lambda: self._mask(at_ts, partitions, deleted.mask(at_ts, 0, block.rows), expired_below),
             {file.field_id: index for file, index in self._indexes.values()},
             stats.partitions,
             block.cache,
@@ -149,15 +150,20 @@ class SealedSegment:
         self._indexes = {}
         self._masks.clear()
 
-    def _mask(self, at_ts: int, partitions: frozenset[int] | None, alive: Mask | None) -> Mask | None:
-        """`alive` without rows of other partitions and rows above `at_ts`; the latest few are remembered."""
+    def _mask(
+        self, at_ts: int, partitions: frozenset[int] | None, alive: Mask | None, expired_below: int
+    ) -> Mask | None:
+        """`alive` without rows of other partitions, above `at_ts` and below `expired_below`; the latest few
+        are remembered."""
         stats = self._block.file.stats
         later = at_ts < stats.max_ts
-        if partitions is None and not later:
+        if expired_below <= stats.min_ts:
+            expired_below = 0
+        if partitions is None and not later and not expired_below:
             return alive
         # DeletedRows cuts its masks from one array until a delete changes it: same array, same deletes.
         source = None if alive is None else alive.base
-        key = (partitions, at_ts if later else 0)
+        key = (partitions, at_ts if later else 0, expired_below)
         with self._lock:
             kept = self._masks.get(key)
         if kept is not None and kept[0] is source:
@@ -168,6 +174,8 @@ class SealedSegment:
                 mask[part.start : part.end] = True
         if later:
             mask &= self._block.ts <= np.uint64(at_ts)
+        if expired_below:
+            mask &= self._block.ts >= np.uint64(expired_below)
         if alive is not None:
             mask &= alive
         mask.flags.writeable = False

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from elanus.model.schema import Schema
-from elanus.model.timestamps import Position
+from elanus.model.timestamps import Position, from_ms
 from elanus.model.types import ConsistencyLevel, Metric
 
 TTL_PROPERTY = "collection.ttl.seconds"
@@ -64,6 +64,11 @@ class Collection(Noun, frozen=True, kw_only=True):
     def ttl_seconds(self) -> int:
         """How long a row lives; 0: for ever."""
         return max(0, int(self.properties.get(TTL_PROPERTY, 0)))
+
+    def expired_below(self, now_ms: int) -> int:
+        """Rows with a smaller timestamp have outlived their time at `now_ms`; 0: none has."""
+        ttl = self.ttl_seconds
+        return from_ms(max(0, now_ms - ttl * 1000 + 1)) if ttl else 0
 
 
 class Name(Noun, frozen=True, kw_only=True):

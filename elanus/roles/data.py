@@ -18,6 +18,8 @@ class SegmentState(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     bytes: int
     partitions: tuple[int, ...]
+    replaces: tuple[int, ...] = ()
+    """Segments that are served in its place until it is indexed."""
 
 
 class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,9 +80,11 @@ class CompactionResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One rewrite of a compaction that was asked for; ids of segments."""
+    """One rewrite; `sources` and `targets` are ids of segments. `compaction_id` 0: nobody asked for it."""
 
     id: int
+    compaction_id: int
+    collection_id: int
     channel_id: int
     sources: tuple[int, ...]
     targets: tuple[int, ...] = ()
@@ -102,6 +106,9 @@ class CompactionCoordinator(Protocol):
 
     def plans(self, compaction_id: int) -> list[CompactionPlan]:
         """[] where the id is not known (any more): nothing of it is under way."""
+
+    def plans_of(self, collection_id: int) -> list[CompactionPlan]:
+        """Of every compaction of the collection that was asked for and is remembered."""
 
 
 class DataNode(Protocol):

@@ -39,6 +39,8 @@ class ReadCall(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[int, ...] = ()
     """Output fields to deliver with the rows; () where the caller fetches them."""
     deadline_ms: int = 0
+    expired_below: int = 0
+    """Rows with a smaller timestamp have outlived their collection's time to live."""
 
 
 class SearchCall(ReadCall, frozen=True, kw_only=True):
@@ -86,6 +88,19 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     read_ts: tuple[int, ...]
 
 
+class ServedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A sealed segment of the view that is served."""
+
+    id: int
+    rows: int
+    bytes: int
+    partitions: tuple[int, ...]
+    nodes: tuple[int, ...]
+    index_id: int = 0
+    """Of its first index; 0 where it has none."""
+    index_name: str = ""
+
+
 class QueryNode(Protocol):
     """Raises ViewGone where a view is not here any more: the caller starts again on the new one."""
 
@@ -109,6 +124,8 @@ class QueryCoordinator(Protocol):
 
     def progress(self, collection_id: int) -> int:
         """Percent of the loaded collection that is served; 100 when all channels have a view."""
+
+    def segments(self, collection_id: int) -> list[ServedSegment]: ...
 
     def failure(self, collection_id: int) -> str:
         """Why the last attempt to serve the collection failed; "" where it did not."""

@@ -385,6 +385,7 @@ class Instance:
             data=data,
             index=index,
             query=query,
+            compaction=self.compaction,
             reader=reader,
             writer=writer,
             gate=gate,

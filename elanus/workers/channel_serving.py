@@ -172,8 +172,11 @@ class ChannelServing:
                 served.pins -= 1
                 self._forget(served)
 
-    def readers(self, served: ServedView, at_ts: int, partitions: frozenset[int] | None) -> list[Reader]:
-        """Everything visible at `at_ts`, every record up to it having been applied."""
+    def readers(
+        self, served: ServedView, at_ts: int, partitions: frozenset[int] | None, expired_below: int = 0
+    ) -> list[Reader]:
+        """Everything visible at `at_ts`, every record up to it having been applied; without rows that have
+        a timestamp below `expired_below`."""
         floor = served.view.manifest.floor_ts
         purged = served.view.purged_to
         if at_ts < purged:
@@ -183,8 +186,8 @@ class ChannelServing:
             )
         with self.lock:
             self._settle()
-            found = [s.reader(at_ts, partitions) for s in served.segments]
-            return [*found, self.growing.reader(at_ts, floor, partitions)]
+            found = [s.reader(at_ts, partitions, expired_below) for s in served.segments]
+            return [*found, self.growing.reader(at_ts, floor, partitions, expired_below)]
 
     def close(self) -> None:
         with self.lock:

@@ -37,7 +37,7 @@ class LocalCompactionNode:
             segments = [self._open(segment, task, stack) for segment in task.inputs]
             kept = survivors(segments, task.purge_to, task.expired_below)
             deleted = kept.deleted / kept.total
-            if 1 - len(kept) / kept.total < task.least_dead:
+            if kept.total - len(kept) < task.least_dead * kept.total:
                 return CompactionResult(deleted=deleted, worthwhile=False)
             outputs = tuple(
                 self._write(task, name, segments, part)

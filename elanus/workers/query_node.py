@@ -234,7 +234,7 @@ class LocalQueryNode:
                 served = stack.enter_context(serving.pin(target.view))
                 applied = self._wait(served.view, target, call.deadline_ms)
                 at = call.at_ts or applied
-                found = serving.readers(served, at, partitions)
+                found = serving.readers(served, at, partitions, call.expired_below)
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)

@@ -16,6 +16,7 @@ from elanus.access.service.indexes import Indexes
 from elanus.access.service.loading import Loading
 from elanus.access.service.partitions import Partitions
 from elanus.access.service.reads import Reads
+from elanus.access.service.segments import Segments
 from elanus.access.service.system import Identity, System
 from elanus.model.limits import Limits
 
@@ -61,6 +62,7 @@ def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Rou
     loading = Loading(proxy)
     data = Data(proxy, limits)
     reads = Reads(proxy, limits)
+    segments = Segments(proxy)
     return {
         "Connect": Route(system.connect),
         "GetVersion": Route(system.version),
@@ -101,6 +103,11 @@ def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Rou
         # A flush waits for segments to be written: writers would wait behind it.
         "Flush": Route(data.flush),
         "GetFlushState": Route(data.flush_state),
+        "ManualCompaction": Route(segments.compact),
+        "GetCompactionState": Route(segments.compaction_state),
+        "GetCompactionStateWithPlans": Route(segments.compaction_plans),
+        "GetPersistentSegmentInfo": Route(segments.stored),
+        "GetQuerySegmentInfo": Route(segments.served),
         "Search": Route(reads.search, Lane.READ),
         "Query": Route(reads.query, Lane.READ),
     }
