@@ -71,7 +71,7 @@ class LocalCompactionCoordinator:
         """Channel -> the manifest version that nothing was to be done about."""
         self._again: dict[int, float] = {}
         """Channel -> when its rows' ages make it worth another look."""
-        self._kept: dict[str, tuple[int, float]] = {}
+        self._kept: dict[str, tuple[float, float]] = {}
         """Segment -> dead rows at most, when it was last found not worthwhile, and when to look again."""
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(policy.jobs, thread_name_prefix="compact")
@@ -189,7 +189,7 @@ class LocalCompactionCoordinator:
         share = self._policy.dead_share * segment.rows
         if dead < share or segment.name in self._busy:
             return False
-        seen, again = self._kept.get(segment.name, (0, 0.0))
+        seen, again = self._kept.get(segment.name, (0.0, 0.0))
         return dead - seen >= share or (bool(again) and again <= time.monotonic())
 
     def _expired_below(self, collection: Collection) -> int:

@@ -64,10 +64,10 @@ def packed(segments: Sequence[Segment], target_bytes: int) -> list[list[Segment]
     return groups
 
 
-def dead_rows(segment: Segment, manifest: Manifest, expired_below: int) -> int:
+def dead_rows(segment: Segment, manifest: Manifest, expired_below: int) -> float:
     """At most so many rows are deleted, and about so many expired; counted without a look at the rows."""
     passed = max(segment.min_ts, segment.deletes_applied_to)
-    dead = segment.deleted + sum(f.rows for f in manifest.delete_files if f.max_ts > passed)
+    dead: float = segment.deleted + sum(f.rows for f in manifest.delete_files if f.max_ts > passed)
     for hidden in manifest.range_deletes:
         if hidden.ts > segment.deletes_applied_to and hidden.as_of >= segment.min_ts:
             dead += sum(
@@ -79,5 +79,5 @@ def dead_rows(segment: Segment, manifest: Manifest, expired_below: int) -> int:
         return segment.rows
     if segment.min_ts < expired_below:
         span = segment.max_ts - segment.min_ts + 1
-        dead += segment.rows * (expired_below - segment.min_ts) // span
+        dead += segment.rows * (expired_below - segment.min_ts) / span
     return min(dead, segment.rows)

@@ -15,7 +15,7 @@ from elanus.engine.deletes import Deletes
 from elanus.engine.index.vector_index import VectorIndex
 from elanus.engine.keys import KeyIndex, Rows
 from elanus.engine.reader import Matrix, Part, Reader, squared_lengths
-from elanus.engine.segment_file import OpenFile, SegmentFile
+from elanus.engine.segment_file import Columns, KeptColumns, OpenFile, SegmentFile, has_own_file
 from elanus.engine.visibility import DeletedRows, Mask, Times
 from elanus.model.columns import ALL_PARTITIONS, DELETE_TS, TS, as_matrix
 from elanus.model.errors import CorruptError, InvalidParameter
@@ -30,11 +30,16 @@ class SealedSegment:
     """Rows of a segment's files. One thread applies deletes, any number reads."""
 
     def __init__(
-        self, meta: Segment, schema: Schema, file: SegmentFile, masks_kept: int = MASKS_KEPT
+        self,
+        meta: Segment,
+        schema: Schema,
+        file: SegmentFile,
+        columns: Columns | None = None,
+        masks_kept: int = MASKS_KEPT,
     ) -> None:
         self.meta = meta
         self.schema = schema
-        self._block = _FileBlock(file, schema)
+        self._block = _FileBlock(file, schema, columns or KeptColumns(), meta.prefix)
         self._deleted = DeletedRows()
         self._starts = np.array([r.start for r in file.stats.partitions], np.int64)
         self._ids = np.array([r.partition_id for r in file.stats.partitions], np.int64)
@@ -47,14 +52,19 @@ class SealedSegment:
             self._deleted = DeletedRows(stamps.copy())
 
     @classmethod
-    def open(cls, meta: Segment, schema: Schema, open_file: OpenFile) -> "SealedSegment":
-        """Map the files that `open_file` finds by name. Raises CorruptError or NewerFormatError."""
+    def open(
+        cls, meta: Segment, schema: Schema, open_file: OpenFile, columns: Columns | None = None
+    ) -> "SealedSegment":
+        """Read the files that `open_file` finds by name; `columns` keeps what was read.
+
+        Raises CorruptError or NewerFormatError.
+        """
         file = SegmentFile.open(open_file, schema)
         if file.stats.rows != meta.rows:
             raise CorruptError(
                 f"segment {meta.name} has {file.stats.rows} rows; its manifest says {meta.rows}"
             )
-        return cls(meta, schema, file)
+        return cls(meta, schema, file, columns)
 
     @property
     def rows(self) -> int:
@@ -77,7 +87,7 @@ class SealedSegment:
 
     def alter(self, schema: Schema) -> None:
         """Read with a newer schema: fields that the files lack show their default."""
-        self._block = _FileBlock(self._block.file, schema, self._block)
+        self._block = _FileBlock(self._block.file, schema, self._block.columns, self.meta.prefix, self._block)
         self.schema = schema
 
     def apply(self, deletes: Deletes) -> None:
@@ -146,8 +156,9 @@ class SealedSegment:
         )
 
     def close(self) -> None:
-        """Let go of the files; readers that are open keep what they use until they go."""
+        """Let go of all memory; readers that are open go on as long as the files are there."""
         self._indexes = {}
+        self._block.columns.forget(self.meta.prefix)
         self._masks.clear()
 
     def _mask(
@@ -191,26 +202,28 @@ class SealedSegment:
 
 
 class _FileBlock:
-    """The columns of a segment's files, each read when it is first needed, and kept."""
+    """The columns of a segment's files, each read when it is needed, and kept by `columns`."""
 
-    def __init__(self, file: SegmentFile, schema: Schema, older: "_FileBlock | None" = None) -> None:
+    def __init__(
+        self,
+        file: SegmentFile,
+        schema: Schema,
+        columns: Columns,
+        prefix: str,
+        older: "_FileBlock | None" = None,
+    ) -> None:
         self.file = file
         self.schema = schema
+        self.columns = columns
         self.rows = file.stats.rows
-        self._columns: dict[int, pa.Array] = dict(older._columns) if older else {}
+        self._prefix = prefix
         self._norms: dict[int, Matrix] = dict(older._norms) if older else {}
         self.cache: dict[str, Any] = {}
-        # One reader of the Parquet file at a time; two threads must not read the same column twice either.
-        self._lock: Lock = older._lock if older else Lock()
 
     def column(self, field: Field) -> pa.Array:
-        found = self._columns.get(field.id)
-        if found is None:
-            with self._lock:
-                found = self._columns.get(field.id)
-                if found is None:
-                    found = self._columns[field.id] = self.file.field(field)
-        return found
+        if has_own_file(field):
+            return self.file.field(field)
+        return self.columns.get(f"{self._prefix}/{field.key}", lambda: self.file.field(field))
 
     def norms(self, field: Field) -> Matrix:
         found = self._norms.get(field.id)
@@ -218,10 +231,10 @@ class _FileBlock:
             found = self._norms[field.id] = squared_lengths(as_matrix(self.column(field)))
         return found
 
-    @cached_property
+    @property
     def ts(self) -> Times:
-        with self._lock:
-            return self.file.scalar(TS).to_numpy()  # type: ignore[no-any-return]  # pyarrow is untyped
+        stamps = self.columns.get(f"{self._prefix}/{TS}", lambda: self.file.scalar(TS))
+        return stamps.to_numpy()  # type: ignore[no-any-return]  # pyarrow is untyped
 
     @cached_property
     def key_index(self) -> KeyIndex:

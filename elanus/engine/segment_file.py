@@ -6,9 +6,10 @@ values at a multiple of 64 bytes, to be memory-mapped as a matrix) and `stats.js
 with length and CRC32C. Rows are sorted by (partition, ts). Every file carries the format version.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any, NamedTuple, Protocol
 
 import google_crc32c
 import msgspec
@@ -204,17 +205,69 @@ def _file_stats(path: Path) -> FileStats:
 # Reading -------------------------------------------------------------------------------------------------
 
 
+class Columns(Protocol):
+    """Where columns that were read are kept. A key names a column for ever."""
+
+    def get(self, key: str, read: Callable[[], pa.Array]) -> pa.Array: ...
+
+    def forget(self, prefix: str) -> None:
+        """The columns below `prefix` are not wanted any more."""
+
+
+class KeptColumns:
+    """Every column that was read, in memory."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, pa.Array] = {}
+        self._lock = Lock()
+
+    def get(self, key: str, read: Callable[[], pa.Array]) -> pa.Array:
+        found = self._columns.get(key)
+        if found is None:
+            # Two threads must not read the same column twice.
+            with self._lock:
+                found = self._columns.get(key)
+                if found is None:
+                    found = self._columns[key] = read()
+        return found
+
+    def forget(self, prefix: str) -> None:
+        for key in [k for k in self._columns if k.startswith(f"{prefix}/")]:
+            self._columns.pop(key, None)
+
+
+class _Vectors(Mapping[str, pa.Array]):
+    """Vector columns by field, each mapped when it is first needed: an idle segment has no mapping."""
+
+    def __init__(self, paths: Mapping[str, tuple[Path, Field]], rows: int) -> None:
+        self._paths = paths
+        self._rows = rows
+        self._mapped: dict[str, pa.Array] = {}
+
+    def __getitem__(self, key: str) -> pa.Array:
+        found = self._mapped.get(key)
+        if found is None:
+            path, field = self._paths[key]
+            found = self._mapped[key] = _map_vectors(path, field, self._rows)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
 class SegmentFile:
-    """An open segment: vectors mapped, scalar columns read on demand (and not kept here)."""
+    """A segment's files: vectors mapped, scalar columns read on demand (and not kept here). None is open."""
 
     def __init__(
-        self, stats: SegmentStats, rows: pq.ParquetFile, path: Path, vectors: Mapping[str, pa.Array]
+        self, stats: SegmentStats, names: frozenset[str], path: Path, vectors: Mapping[str, pa.Array]
     ):
         self.stats = stats
-        self._rows = rows
         self._path = path
         self._vectors = vectors
-        self._names = frozenset(rows.schema_arrow.names)
+        self._names = names
 
     @classmethod
     def open(cls, open_file: OpenFile, schema: Schema) -> "SegmentFile":
@@ -232,13 +285,16 @@ class SegmentFile:
                 )
         if ROWS_FILE not in paths:
             raise CorruptError(f"a segment's {STATS_FILE} does not list {ROWS_FILE}")
-        rows = _open_rows(paths[ROWS_FILE], stats.rows)
+        with _open_rows(paths[ROWS_FILE], stats.rows) as rows:
+            names = frozenset(rows.schema_arrow.names)
         vectors = {
-            field.key: _map_vectors(paths[vector_file(field)], field, stats.rows)
+            field.key: (paths[vector_file(field)], field)
             for field in filter(has_own_file, schema.fields)
             if vector_file(field) in paths
         }
-        return cls(stats, rows, paths[ROWS_FILE], vectors)
+        for path, field in vectors.values():
+            _map_vectors(path, field, stats.rows)
+        return cls(stats, names, paths[ROWS_FILE], _Vectors(vectors, stats.rows))
 
     def field(self, field: Field) -> pa.Array:
         """(rows,) values of a field: vectors as they are mapped, scalars read anew at each call."""
@@ -257,7 +313,8 @@ class SegmentFile:
     def scalar(self, name: str) -> pa.Array:
         """(rows,) values of a column of rows.parquet."""
         try:
-            column = self._rows.read(columns=[name]).column(0)
+            with _open_rows(self._path, self.stats.rows) as rows:
+                column = rows.read(columns=[name]).column(0)
         except (pa.ArrowException, OSError) as error:
             raise CorruptError(f"column {name} of segment file {self._path}: {error}") from error
         if len(column) != self.stats.rows:
@@ -328,7 +385,7 @@ def _open_rows(path: Path, rows: int) -> pq.ParquetFile:
 
 def _map_vectors(path: Path, field: Field, rows: int) -> pa.Array:
     try:
-        with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+        with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
             _check_version(file.schema.metadata, path)
             column = file.get_batch(0).column(0)
     except (pa.ArrowException, OSError) as error:

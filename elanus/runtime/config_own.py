@@ -189,6 +189,18 @@ class Serving(Section):
     )
 
 
+class ColumnCaching(Section):
+    bytes: Bytes = Field(
+        8192 * MiB, description="Fields of flushed rows in a form that can be mapped, on disk, in bytes."
+    )
+    memory_bytes: Bytes = Field(
+        256 * MiB, description="Small fields of flushed rows that are kept in memory, in bytes."
+    )
+    small_bytes: Bytes = Field(
+        65_536, description="A field of a segment of fewer bytes is kept in memory, not on disk."
+    )
+
+
 class Search(Section):
     block_rows: Count = Field(65_536, description="Rows of one brute-force block.")
     block_bytes: Bytes = Field(32 * MiB, description="Memory of one brute-force block, in bytes.")
@@ -213,6 +225,7 @@ class Own(Section):
     compaction: Compacting = Compacting()
     garbage: Garbage = Garbage()
     background: Background = Background()
+    cache: ColumnCaching = ColumnCaching()
     serve: Serving = Serving()
     search: Search = Search()
     shutdown: Shutdown = Shutdown()

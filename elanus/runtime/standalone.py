@@ -39,9 +39,11 @@ from elanus.storage.directory import DataDirectory
 from elanus.storage.log.local import LocalLogBroker
 from elanus.storage.manifests import Manifests
 from elanus.storage.meta.sqlite import SqliteMetaStore
+from elanus.storage.objects.cache import FileCache
 from elanus.storage.objects.local import LocalObjectStore
 from elanus.storage.sequence import Sequence
 from elanus.workers.background import Settings
+from elanus.workers.column_cache import ColumnCache, ColumnLimits
 from elanus.workers.compactor import CompactionLimits, LocalCompactionNode
 from elanus.workers.data_node import LocalDataNode, SealPolicy
 from elanus.workers.index_node import IndexLimits, LocalIndexNode
@@ -53,6 +55,7 @@ log = logging.getLogger(__name__)
 NODE_ID = 1
 """Of every role here: there is one of each."""
 SCRATCH = "scratch"
+CACHE = "cache"
 
 
 class Instance:
@@ -124,7 +127,12 @@ class Instance:
         self._data_node = self._make_data_node(scratch)
         self._background = self._make_background(scratch)
         self.query_node = LocalQueryNode(
-            NODE_ID, objects=self.objects, catalog=self.catalog, tails=self.tails, limits=self._query_limits
+            NODE_ID,
+            objects=self.objects,
+            catalog=self.catalog,
+            tails=self.tails,
+            columns=self._make_columns(scratch.parent / CACHE),
+            limits=self._query_limits,
         )
         opened.callback(self.query_node.stop)
         data_term = self._term("datacoord", stop, opened)
@@ -244,6 +252,11 @@ class Instance:
                 retry_seconds=build.retry_seconds,
             ),
         )
+
+    def _make_columns(self, directory: Path) -> ColumnCache:
+        cache = self.config.elanus.cache
+        limits = ColumnLimits(small_bytes=cache.small_bytes, memory_bytes=cache.memory_bytes)
+        return ColumnCache(FileCache(directory, cache.bytes), limits)
 
     def _make_background(self, scratch: Path) -> BackgroundNode:
         own = self.config.elanus

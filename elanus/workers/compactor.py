@@ -17,6 +17,12 @@ from elanus.model.nouns import Segment
 from elanus.roles.data import CompactionResult, CompactionTask
 from elanus.storage import keys
 from elanus.storage.objects import ObjectStore
+from elanus.storage.objects.cache import FileCache
+from elanus.workers.column_cache import ColumnCache, ColumnLimits
+
+_SMALL_SHARE = 64
+"""A column of less than this part of a batch is not worth a file."""
+_NO_LIMIT = 1 << 62
 
 
 class CompactionLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +40,8 @@ class LocalCompactionNode:
 
     def compact(self, task: CompactionTask) -> CompactionResult:
         with ExitStack() as stack:
-            segments = [self._open(segment, task, stack) for segment in task.inputs]
+            columns = self._columns(stack)
+            segments = [self._open(segment, task, columns, stack) for segment in task.inputs]
             kept = survivors(segments, task.purge_to, task.expired_below)
             deleted = kept.deleted / kept.total
             if kept.total - len(kept) < task.least_dead * kept.total:
@@ -45,8 +52,17 @@ class LocalCompactionNode:
             )
         return CompactionResult(segments=outputs, purged_to=kept.purged_to, deleted=deleted)
 
-    def _open(self, meta: Segment, task: CompactionTask, stack: ExitStack) -> SealedSegment:
-        segment = SealedSegment.open(meta, task.schema, self._opener(meta, stack))
+    def _columns(self, stack: ExitStack) -> ColumnCache:
+        """Inputs' columns are gathered in random order: on disk all of them, in memory next to nothing."""
+        directory = stack.enter_context(tempfile.TemporaryDirectory(dir=self._scratch, prefix="columns-"))
+        size = self._limits.batch_bytes
+        limits = ColumnLimits(small_bytes=size // _SMALL_SHARE, memory_bytes=size)
+        return ColumnCache(FileCache(Path(directory) / "files", _NO_LIMIT), limits)
+
+    def _open(
+        self, meta: Segment, task: CompactionTask, columns: ColumnCache, stack: ExitStack
+    ) -> SealedSegment:
+        segment = SealedSegment.open(meta, task.schema, self._opener(meta, stack), columns)
         stack.callback(segment.close)
         for file in task.delete_files:
             if file.max_ts > meta.min_ts:

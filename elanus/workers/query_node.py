@@ -35,6 +35,7 @@ from elanus.roles.query import (
 from elanus.storage.catalog import Catalog
 from elanus.storage.objects import ObjectStore
 from elanus.workers.channel_serving import ChannelServing
+from elanus.workers.column_cache import ColumnCache
 from elanus.workers.tail import Tails
 
 log = logging.getLogger(__name__)
@@ -64,12 +65,20 @@ class LocalQueryNode:
     """One query node in this process: `roles.QueryNode`."""
 
     def __init__(
-        self, node_id: int, *, objects: ObjectStore, catalog: Catalog, tails: Tails, limits: QueryLimits
+        self,
+        node_id: int,
+        *,
+        objects: ObjectStore,
+        catalog: Catalog,
+        tails: Tails,
+        columns: ColumnCache,
+        limits: QueryLimits,
     ) -> None:
         self.node_id = node_id
         self._objects = objects
         self._catalog = catalog
         self._tails = tails
+        self._columns = columns
         self._limits = limits
         self._channels: dict[int, ChannelServing] = {}
         self._lock = threading.Lock()
@@ -155,7 +164,9 @@ class LocalQueryNode:
                 continue
             segment = here.get(placed.segment.name)
             if segment is None:
-                segment = SealedSegment.open(placed.segment, schema, self._opener(placed.segment))
+                segment = SealedSegment.open(
+                    placed.segment, schema, self._opener(placed.segment), self._columns
+                )
                 deletes = deletes or self._deletes(view)
                 self._hide_deleted(segment, view, deletes)
                 loaded[placed.segment.name] = segment
