@@ -5,21 +5,34 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-INTERVAL_SECONDS = 0.5
+INTERVAL_SECONDS = 1.0
 
 
 def tree(roots: list[int]) -> list[int]:
     """The processes `roots` and all their descendants, also those that left the process group."""
-    children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (parent := parent_of(int(entry))) is not None:
-            children.setdefault(parent, []).append(int(entry))
+    known = children()
     found, waiting = [], list(roots)
     while waiting:
         pid = waiting.pop()
         found.append(pid)
-        waiting += children.get(pid, [])
+        waiting += known.get(pid, [])
     return found
+
+
+def children() -> dict[int, list[int]]:
+    """Of every process that has any."""
+    found: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (parent := parent_of(int(entry))) is not None:
+            found.setdefault(parent, []).append(int(entry))
+    return found
+
+
+def group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def parent_of(pid: int) -> int | None:

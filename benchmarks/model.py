@@ -1,6 +1,6 @@
 """What the harness and the processes of the systems tell each other. Light: every environment imports it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +112,7 @@ class Sample:
     answers: dict[int, list[int]]
     errors: int = 0
     first_error: str = ""
-    inserted: int = 0
-    notes: dict[str, float] = field(default_factory=dict)
+    inserted: float = 0.0  # rows a second
 
 
 class Unsupported(Exception):

@@ -5,6 +5,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+MEMORY, PEAK = "memory", "peak"
+"""The part and the name of the most memory that a system took in the whole run."""
 PERCENTILES = (5, 10, 25, 50, 75, 90, 95, 99, 99.9)
 
 
@@ -37,6 +39,7 @@ class LoadResult(msgspec.Struct, frozen=True):
     recall: float
     percentiles: dict[str, float]
     errors: int = 0
+    inserted: float = 0.0
     note: str = ""
 
 

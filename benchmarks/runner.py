@@ -8,12 +8,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from benchmarks.data import dataset
 from benchmarks.machine import commit, this_machine
+from benchmarks.memory import PeakMemory
 from benchmarks.model import Unsupported
 from benchmarks.parts import PARTS
 from benchmarks.parts.part import Context, Part, Settings
-from benchmarks.results import Run
+from benchmarks.results import MEMORY, PEAK, Run
 from benchmarks.session import Session, SystemFailed
 from benchmarks.systems import system_class
+from tests.environments import EnvironmentFailed
+
+MB = 1 << 20
 
 
 def run(settings: Settings, work: Path | None = None, saved: Callable[[Run], None] | None = None) -> Run:
@@ -41,8 +45,8 @@ def run(settings: Settings, work: Path | None = None, saved: Callable[[Run], Non
                 run_system(
                     name, [part for part in parts if fits(part, name)], settings, found, bar, work, saved
                 )
-            except SystemFailed as error:
-                found.failures.append(str(error))
+            except (SystemFailed, EnvironmentFailed) as error:
+                found.failures.append(f"{name}: {error}")
                 progress.console.print(f"failed: {error}", style="red", markup=False)
     return found
 
@@ -63,19 +67,24 @@ def run_system(
         session.open()
         found.versions[name] = session.system.version()
         data = dataset(settings.data, settings.rows)
+        peak = 0
         for part in parts:
             context = Context(session, settings, found, data)
             context.note = lambda text, part=part: bar.note(f"{name}: {part.name}: {text}")  # type: ignore[misc]
             context.advance = lambda share, part=part: bar.within(part.seconds(), share)  # type: ignore[misc]
             context.note("prepare")
-            try:
-                part.prepare(context)
-                part.run(context)
-            except Unsupported as error:
-                context.measure(part.name, "", None, "", note=f"not supported: {error}")
+            with PeakMemory(session.roots) as memory:
+                try:
+                    part.prepare(context)
+                    part.run(context)
+                except Unsupported as error:
+                    context.measure(part.name, "", None, "", note=f"not supported: {error}")
+            peak = max(peak, memory.peak)
+            context.measure(MEMORY, f"peak in {part.name}", memory.peak / MB, "MB", "less")
             bar.done(part.seconds())
             if saved:
                 saved(found)
+        context.measure(MEMORY, PEAK, peak / MB, "MB", "less")
 
 
 def fits(part: Part, system: str) -> bool:

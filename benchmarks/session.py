@@ -7,21 +7,34 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
 from benchmarks import ROOT
 from benchmarks.environments import interpreter
+from benchmarks.memory import children, group_of
 from benchmarks.model import Collection, Unsupported
 from benchmarks.system import System
 from benchmarks.systems import system_class
 
 END_SECONDS = 60.0
+PYTHON_PATH = str(ROOT)
 
 
 class SystemFailed(Exception):
     """A call to a system failed; the message has its reason and where its log is."""
+
+
+@dataclass(frozen=True)
+class Killed:
+    """`started`: the time (perf_counter) of the start after the kill; `answered`: seconds from then to the
+    first answered call."""
+
+    started: float
+    answered: float
 
 
 class Session:
@@ -35,6 +48,7 @@ class Session:
         self.python = interpreter(self.kind.requirements)
         self.failed = False
         self.collection: Collection | None = None
+        self.ef = 0
         self._spawn()
 
     @property
@@ -43,15 +57,21 @@ class Session:
         return cast(System, self._remote)
 
     def open(self) -> float:
+        """Seconds until it has answered a call."""
         return self.system.open(self.folder, self.server)
 
     def roots(self) -> list[int]:
-        """Roots of the process trees that are the system: not the client's."""
-        return [self._host.pid] if self.kind.in_process else self.system.server_pids()
+        """Roots of the system's process trees as they are now: the host's own where the system lives in it.
 
-    def crash(self) -> float:
-        """SIGKILL, then a start on the same data; seconds until it has answered a call."""
-        begun = time.perf_counter()
+        A server leads a process group of its own; the host's other children are clients.
+        """
+        host = self._host.pid
+        if self.kind.in_process:
+            return [host]
+        return [pid for pid in children().get(host, []) if group_of(pid) not in (host, None)]
+
+    def crash(self) -> Killed:
+        """SIGKILL, then a start on the same data; turns to the collection that was in use."""
         if self.kind.in_process:
             self._end_host()
             begun = time.perf_counter()
@@ -60,10 +80,10 @@ class Session:
             self.system.kill()
             begun = time.perf_counter()
         self.open()
-        seconds = time.perf_counter() - begun
+        answered = time.perf_counter() - begun
         if self.collection:
             self.system.use(self.collection)
-        return seconds
+        return Killed(begun, answered)
 
     def restart_clean(self) -> float:
         """Ends in order, then starts on an empty folder; seconds until it has answered a call."""
@@ -71,6 +91,7 @@ class Session:
         self._end_host()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
+        self.collection, self.ef = None, 0
         begun = time.perf_counter()
         self._spawn()
         seconds = self.open()
@@ -81,19 +102,24 @@ class Session:
         files = (path for path in self.folder.rglob("*") if path.suffix != ".log")
         return sum(path.lstat().st_blocks * 512 for path in files if path.is_file())
 
+    def failure(self, text: str) -> SystemFailed:
+        self.failed = True
+        log = self.folder / "host.log"
+        return SystemFailed(f"{self.kind.title}: {text}; its log: {log}")
+
     def __enter__(self) -> "Session":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        try:
-            if not self.failed:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """In order if nothing went wrong; else at once, whatever call is going on."""
+        if kind is None and not self.failed:
+            with suppress(SystemFailed):
                 self.system.close()
-        except SystemFailed:
-            self.failed = True
-        finally:
             self._end_host()
-            if not self.failed:
-                shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            self._kill_all()
+        if not self.failed:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
@@ -102,7 +128,7 @@ class Session:
             self._host = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+                env=os.environ | {"PYTHONPATH": PYTHON_PATH, "PYTHONDONTWRITEBYTECODE": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -111,6 +137,13 @@ class Session:
             )
         theirs.close()
         self._remote = Remote(Connection(ours.detach()), self)
+
+    def _kill_all(self) -> None:
+        for group in {self._host.pid, *self.roots()}:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        self._remote.close()
+        self._host.wait()
 
     def _end_host(self) -> None:
         """An in-process system dies here; a server's host kills its server when the connection is closed."""
@@ -142,9 +175,7 @@ class Remote:
             if kind == "unsupported":
                 raise Unsupported(answer)
             if kind == "failed":
-                self._session.failed = True
-                log = self._session.folder / "host.log"
-                raise SystemFailed(f"{self._session.kind.title}: {method}: {answer}; its log: {log}")
+                raise self._session.failure(f"{method}: {answer}")
             return answer
 
         return call

@@ -47,6 +47,10 @@ class System(ABC):
     @abstractmethod
     def insert(self, rows: Rows) -> float: ...
 
+    def insert_plain(self, rows: Rows) -> float:
+        """With pymilvus' own client, as an application would, all its work included."""
+        raise Unsupported("pymilvus as its client")
+
     @abstractmethod
     def flush(self) -> float: ...
 
@@ -73,24 +77,16 @@ class System(ABC):
         """HOST:PORT of its server. Raises Unsupported without one."""
         raise Unsupported("it has no server")
 
-    def server_pids(self) -> list[int]:
-        """Roots of the process trees to be measured besides this process; empty if that is all."""
-        return []
-
     def kill(self) -> None:
-        """SIGKILL to what `server_pids` names."""
+        """SIGKILL to its server and all that the server started."""
         return
 
     def search(self, load: Load) -> Sample:
-        """Threads of this process are the clients."""
+        """Threads of this process are the clients. Raises Unsupported for a plain load without pymilvus."""
+        if load.plain:
+            raise Unsupported("pymilvus as its client")
         return threads.search(load, [self.searcher(load) for _ in range(load.clients)], self.insert)
 
     def first_search(self, load: Load) -> list[int]:
         """Ids of the first query; raises while it cannot be answered."""
         return self.searcher(load)(np.load(load.queries)[0])
-
-
-def refuse_filter(load: Load, *kinds: str) -> None:
-    """Raises Unsupported if the load has a filter of another kind."""
-    if load.filter and load.filter.kind not in kinds:
-        raise Unsupported(f"filters of kind {load.filter.kind}")

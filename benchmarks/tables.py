@@ -1,26 +1,41 @@
 """The tables of a run: one a part, a row a measure, a column a system, with ratios to the reference."""
 
-from benchmarks.parts import PARTS
-from benchmarks.parts.part import Settings
+from dataclasses import dataclass
+
+from benchmarks import goals
 from benchmarks.results import Measure, Run
 from benchmarks.systems import REFERENCE
 
 
-def rows(run: Run, part: str) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of a part's table."""
+@dataclass(frozen=True)
+class Table:
+    title: str
+    about: str
+    heads: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def part_table(run: Run, part: str, title: str, about: str) -> Table:
     measures = [measure for measure in run.measures if measure.part == part]
     systems = list(dict.fromkeys(measure.system for measure in measures))
     whats = list(dict.fromkeys(measure.what for measure in measures if measure.what))
     by_key = {(measure.system, measure.what): measure for measure in measures}
-    table = []
+    rows = []
     for what in whats:
         of_row = {system: by_key.get((system, what)) for system in systems}
         unit = next((measure.unit for measure in of_row.values() if measure), "")
-        table.append([f"{what} ({unit})" if unit else what, *(cell(of_row, system) for system in systems)])
-    return ["", *systems], table
+        rows.append([f"{what} ({unit})" if unit else what, *(cell(of_row, system) for system in systems)])
+    notes = [
+        f"{measure.system}: {measure.what + ': ' if measure.what else ''}{measure.note}"
+        for measure in measures
+        if measure.note
+    ]
+    return Table(title, about, ["", *systems], rows, list(dict.fromkeys(notes)))
 
 
 def cell(of_row: dict[str, Measure | None], system: str) -> str:
+    """The value, and in parentheses how many times the reference's it is."""
     measure = of_row[system]
     if measure is None:
         return ""
@@ -33,18 +48,21 @@ def cell(of_row: dict[str, Measure | None], system: str) -> str:
     return text
 
 
+def goals_table(outcomes: list[goals.Outcome]) -> Table:
+    rows = []
+    for outcome in outcomes:
+        goal = outcome.goal
+        unit = f"x {goal.to}" if goal.to else ""
+        wanted = f">= {number(goal.at_least)}" if goal.at_least else f"<= {number(goal.at_most)}"
+        name = f"{goal.part}: {goal.what}"
+        rows.append(
+            [name, f"{wanted} {unit}".strip(), number(outcome.value), "yes" if outcome.reached else "NO"]
+        )
+    return Table("Goals", "", ["", "wanted", goals.OURS, "reached"], rows, [])
+
+
 def number(value: float) -> str:
     """Three figures."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
-
-
-def notes(run: Run, part: str, settings: Settings) -> list[str]:
-    lines = PARTS[part](settings).report(run)
-    lines += [
-        f"{measure.system}: {measure.what + ': ' if measure.what else ''}{measure.note}"
-        for measure in run.measures
-        if measure.part == part and measure.note
-    ]
-    return list(dict.fromkeys(lines))

@@ -46,7 +46,7 @@ def search(load: Load, searchers: list[Search], insert: Callable[[Rows], float])
         answers,
         len(failures),
         failures[0] if failures else "",
-        trickle.inserted,
+        trickle.inserted / trickle.seconds if trickle.inserted else 0.0,
     )
 
 
@@ -80,20 +80,23 @@ class Trickle(threading.Thread):
     ) -> None:
         super().__init__(daemon=True)
         self.insert, self.rows, self.rate, self.stop = insert, rows, rate, stop
-        self.inserted = 0
+        self.inserted, self.seconds = 0, 0.0
         self.error = ""
 
     def run(self) -> None:
         if not self.rows or not self.rate:
             return
+        begun = time.perf_counter()
         try:
-            for batch in batches(self.rows, max(1, self.rate // TRICKLE_BATCHES)):
-                if self.stop.wait(1 / TRICKLE_BATCHES):
-                    return
+            for number, batch in enumerate(batches(self.rows, max(1, self.rate // TRICKLE_BATCHES))):
+                due = begun + number / TRICKLE_BATCHES
+                if self.stop.wait(max(0.0, due - time.perf_counter())):
+                    break
                 self.insert(batch)
                 self.inserted += batch.stop - batch.start
         except Exception as error:  # noqa: BLE001 - of any of eight libraries; it is reported
             self.error = f"{type(error).__name__}: {error}"
+        self.seconds = time.perf_counter() - begun
 
 
 def batches(rows: Rows, size: int) -> list[Rows]:

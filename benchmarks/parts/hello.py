@@ -7,9 +7,7 @@ import time
 from benchmarks import ROOT
 from benchmarks.environments import interpreter
 from benchmarks.parts.part import Context, Part
-from benchmarks.results import Run
 from benchmarks.session import SystemFailed
-from benchmarks.systems import REFERENCE
 
 WALK_SECONDS = 120.0
 
@@ -55,12 +53,3 @@ class Hello(Part):
         if walked.returncode:
             raise SystemFailed(f"the walk with pymilvus {version}: {walked.stderr.strip()[-500:]}")
         return seconds
-
-    def report(self, run: Run) -> list[str]:
-        lines = []
-        for version in self.settings.pymilvus:
-            ours = run.value(self.name, "elanus", f"pymilvus {version}")
-            theirs = run.value(self.name, REFERENCE, f"pymilvus {version}")
-            if ours and theirs:
-                lines.append(f"pymilvus {version}: elanus takes {ours / theirs:.3f} of Milvus' time.")
-        return lines

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarks.data import Dataset
-from benchmarks.model import Collection, Load, Sample, Unsupported
+from benchmarks.model import Load, Sample, Unsupported
 from benchmarks.results import LoadResult, Measure, Run, percentiles_ms
 from benchmarks.session import Session
+from benchmarks.tables import Table, part_table
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Settings:
     pymilvus: tuple[str, ...] = ("2.6.17", "3.0.2")
     batch: int = 5000
     trickle: int = 500
+    levels: tuple[str, ...] = ()  # consistency levels; all that a system has without any
     collections: int = 1000
+    plain: bool = False  # insert with pymilvus' own client
 
 
 @dataclass
@@ -41,18 +44,20 @@ class Context:
     dataset: Dataset
     note: Callable[[str], None] = lambda text: None
     advance: Callable[[float], None] = lambda fraction: None
-    collection: Collection | None = None
-    state: dict[str, float] = field(default_factory=dict)
 
     def measure(
         self, part: str, what: str, value: float | None, unit: str, better: str = "", note: str = ""
     ) -> None:
         self.run.measures.append(Measure(part, self.session.name, what, value, unit, better, note))
 
-    def settle(self, at_least: float = 0.0) -> float:
+    def settle(self) -> float:
         """Seconds that the system is left alone after its data changed."""
         given = self.settings.settle
-        return max(at_least, given if given >= 0 else self.session.kind.settle_seconds)
+        return given if given >= 0 else self.session.kind.settle_seconds
+
+
+def clients_text(count: int) -> str:
+    return f"{count} client{'s' if count != 1 else ''}"
 
 
 class Part(ABC):
@@ -76,9 +81,9 @@ class Part(ABC):
     def run(self, context: Context) -> None:
         """Appends what it measures to the run. Raises Unsupported."""
 
-    def report(self, run: Run) -> list[str]:
-        """Lines under the part's table: ratios that have a name of their own."""
-        return []
+    @classmethod
+    def report(cls, run: Run) -> Table:
+        return part_table(run, cls.name, cls.title, cls.about)
 
 
 def result(
@@ -108,8 +113,9 @@ def result(
         recall=round(recall, 4),
         percentiles=percentiles_ms(latencies),
         errors=sample.errors,
+        inserted=sample.inserted,
         note=note or sample.first_error,
     )
 
 
-__all__ = ["Context", "Part", "Settings", "Unsupported", "result"]
+__all__ = ["Context", "Part", "Settings", "Unsupported", "clients_text", "result"]

@@ -5,7 +5,6 @@ import time
 from benchmarks.data import dataset
 from benchmarks.model import EVENTUALLY, STRONG, Collection, Load, Rows
 from benchmarks.parts.part import Context, Part, Unsupported, result
-from benchmarks.results import Run
 
 ROWS = 10_000
 OFFSET = 100_000_000
@@ -75,6 +74,3 @@ class Strong(Part):
         context.measure(self.name, f"{situation}: Strong", strong, "ms", "less", queries)
         context.measure(self.name, f"{situation}: Eventually", eventually, "ms", "less")
         context.measure(self.name, f"{situation}: ratio", strong / eventually, "x", "less")
-
-    def report(self, run: Run) -> list[str]:
-        return []

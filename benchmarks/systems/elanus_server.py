@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from benchmarks import ROOT
-from benchmarks.systems.milvus_protocol import MilvusProtocol
+from benchmarks.systems.server import Server
 
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from elanus.cli import main; main()"
 
 
-class ElanusServer(MilvusProtocol):
+class ElanusServer(Server):
     name = "elanus"
     title = "elanus standalone"
     package = "elanus"

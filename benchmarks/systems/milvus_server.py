@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from benchmarks.systems.milvus_protocol import MilvusProtocol
+from benchmarks.systems.server import Server
 
 
-class MilvusServer(MilvusProtocol):
+class MilvusServer(Server):
     """It opens fixed ports besides its own: only one can run on a machine."""
 
     name = "milvus"

@@ -13,7 +13,8 @@ def channel_of(keys: pa.Array, channels: int) -> npt.NDArray[np.int64]:
     if pa.types.is_int64(keys.type):
         hashed = _mix(keys.to_numpy().view(np.uint64))
     else:
-        hashed = np.fromiter((xxhash.xxh3_64_intdigest(k.encode()) for k in keys.to_pylist()), np.uint64, len(keys))
+        digests = (xxhash.xxh3_64_intdigest(key.encode()) for key in keys.to_pylist())
+        hashed = np.fromiter(digests, np.uint64, len(keys))
     return (hashed % np.uint64(channels)).astype(np.int64)
 
 

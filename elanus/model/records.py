@@ -84,10 +84,14 @@ def encode(header: Header, batch: pa.RecordBatch | None = None) -> bytes:
 def decode(data: bytes | memoryview | pa.Buffer) -> Record:
     """Raises NewerFormatError or CorruptError."""
     view = memoryview(data)
+    if len(view) < _PREFIX.size:
+        raise CorruptError(f"a record has {len(view)} bytes; there are at least {_PREFIX.size}")
     version, padding, length = _PREFIX.unpack_from(view)
     if version > FORMAT:
         raise NewerFormatError(f"a record has format {version}; this elanus reads up to {FORMAT}: upgrade it")
     body = _PREFIX.size + length + padding
+    if len(view) < body:
+        raise CorruptError(f"a record has {len(view)} bytes; its header says that there are at least {body}")
     try:
         header = _decoder.decode(view[_PREFIX.size : _PREFIX.size + length])
     except msgspec.DecodeError as error:

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,30 @@ def copy(source: Path, target: Path) -> None:
     """
     target.mkdir()
     shutil.copy(source / "elanus.json", target)
-    shutil.copytree(source / "logs", target / "logs", copy_function=copy_if_there)
-    with sqlite3.connect(source / "meta.db") as meta, sqlite3.connect(target / "meta.db") as other:
-        meta.backup(other)
-    meta.close()
-    other.close()
+    while True:
+        before = listing(source / "logs")
+        shutil.copytree(source / "logs", target / "logs", copy_function=copy_if_there)
+        if listing(source / "logs") == before:
+            break
+        shutil.rmtree(target / "logs")  # a log was trimmed meanwhile
+    with (
+        closing(sqlite3.connect(source / "meta.db")) as meta,
+        closing(sqlite3.connect(target / "meta.db")) as to,
+    ):
+        meta.backup(to)
     shutil.copytree(source / "objects", target / "objects", copy_function=copy_if_there)
 
 
+def listing(path: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of change of every file; what goes while it is looked at is left out."""
+    found = {}
+    for file in path.rglob("*"):
+        with suppress(FileNotFoundError):
+            stat = file.stat()
+            found[file] = (stat.st_size, stat.st_mtime_ns)
+    return found
+
+
 def copy_if_there(source: str, target: str) -> None:
-    try:
+    with suppress(FileNotFoundError):
         shutil.copy2(source, target)
-    except FileNotFoundError:
-        return

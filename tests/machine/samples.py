@@ -11,7 +11,7 @@ from tests.machine.filters import WORDS
 from tests.reference import Key, Row, Vector
 
 DIM = 4
-KEYS = 60
+KEYS = 20
 """Few, so that histories meet the same key again and again."""
 
 INDEXES: dict[str, tuple[dict[str, int], dict[str, int]]] = {

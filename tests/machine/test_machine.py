@@ -3,9 +3,13 @@
 ELANUS_MACHINE=soak runs it for long (ELANUS_MACHINE_EXAMPLES histories); a failure prints what reproduces it.
 """
 
+import functools
+import logging
 import os
+import sys
 import time
-from collections.abc import Collection, Iterable
+import traceback
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,24 +25,52 @@ from pymilvus import MilvusException
 from elanus.engine import search as engine
 from tests.machine.deployment import Deployment
 from tests.machine.filters import EVERYTHING, Filter, filters
-from tests.machine.samples import EXACT, INDEXES, SCALARS, Shape, entity, row, shapes, vector
+from tests.machine.samples import EXACT, INDEXES, KEYS, SCALARS, Shape, entity, row, shapes, vector
 from tests.reference import Key, Reference, Row, everywhere, matching, newest, tolerance
+
+pytestmark = pytest.mark.timeout(0 if os.environ.get("ELANUS_MACHINE") else 900)
 
 NAME = "things"
 DEFAULT = "_default"
 PARTITIONS = ("p1", "p2")
 STRONG = "Strong"
-SETTLE_SECONDS = 10
+SETTLE_SECONDS = 60
 LEAST_RECALL = 0.9
 LEAST_WANTED = 100
 """Fewer hits than this say nothing about recall."""
 
-batches = st.lists(st.tuples(st.integers(0, 59), st.integers(0, 5000)), min_size=1, max_size=12)
+numbers = st.integers(0, KEYS - 1)
 seeds = st.integers(0, 5000)
+batches = st.lists(st.tuples(numbers, seeds), min_size=1, max_size=12)
+some = st.lists(numbers, max_size=8)
 picks = st.integers(0, 11)
+recent = st.lists(picks, min_size=1, max_size=6)
+"""Rows that are there, counted from the newest."""
 fields = st.sets(st.sampled_from((*SCALARS, "v", "extra"))) | st.just({"*"})
 levels = st.sampled_from((STRONG, "Session"))
 stale_levels = st.sampled_from(("Eventually", "Bounded"))
+
+
+def step(**arguments: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
+    """A rule whose failure is told where it happens: one that does not happen again when the history is
+    replayed would otherwise be reported as nothing but flaky."""
+
+    def decorate(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def run(self: "History", *given: Any, **drawn: Any) -> None:
+            shown = [*map(repr, given), *(f"{name}={value!r}" for name, value in drawn.items())]
+            self.steps.append(f"{function.__name__}({', '.join(shown)})")
+            try:
+                function(self, *given, **drawn)
+            except Exception:
+                print(f"{self.shape}\n", *self.steps, traceback.format_exc(), sep="\n", file=sys.stderr)
+                raise
+
+        # Any: the types of `rule` know no arguments that come as a dictionary.
+        make: Any = rule
+        return make(**arguments)(run)
+
+    return decorate
 
 
 class History(RuleBasedStateMachine):
@@ -47,6 +79,8 @@ class History(RuleBasedStateMachine):
     @initialize(shape=shapes)
     def open(self, shape: Shape) -> None:
         self.deployment = Deployment()
+        self.steps: list[str] = []
+        """What has been done, for the report of a failure."""
         self.found = self.wanted = 0
         self.incarnation = 0
         self.create(shape)
@@ -67,12 +101,14 @@ class History(RuleBasedStateMachine):
         index = self.client.prepare_index_params()
         index.add_index("v", index_type=shape.index, metric_type=shape.metric, params=build)
         self.client.create_index(NAME, index, sync=False)
+        self.create_partition(PARTITIONS[0])
         self.load([])
 
     def teardown(self) -> None:
         if not hasattr(self, "deployment"):
             return
         try:
+            self.check_everything()
             if self.wanted >= LEAST_WANTED:
                 assert self.found >= LEAST_RECALL * self.wanted, f"recall {self.found / self.wanted:.3f}"
         finally:
@@ -80,11 +116,11 @@ class History(RuleBasedStateMachine):
 
     # writes
 
-    @rule(batch=batches, pick=picks)
+    @step(batch=batches, pick=picks)
     def insert(self, batch: list[tuple[int, int]], pick: int) -> None:
         self.write_rows(batch, self.pick(pick))
 
-    @rule(first=seeds, count=st.integers(24, 120), pick=picks)
+    @step(first=seeds, count=st.integers(24, 120), pick=picks)
     def insert_many(self, first: int, count: int, pick: int) -> None:
         """Enough for an index, or for a flush by size."""
         self.write_rows([(100 + first + i, first + i) for i in range(count)], self.pick(pick))
@@ -100,7 +136,7 @@ class History(RuleBasedStateMachine):
         assert list(answer["ids"]) == [r.key for r in rows]
         self.reference.insert(rows)
 
-    @rule(batch=batches, existing=st.lists(picks, max_size=6), pick=picks)
+    @step(batch=batches, existing=recent, pick=picks)
     def upsert(self, batch: list[tuple[int, int]], existing: list[int], pick: int) -> None:
         """Keys that are there, keys that are not, keys twice in a batch."""
         partition = self.pick(pick)
@@ -111,10 +147,10 @@ class History(RuleBasedStateMachine):
         assert answer["upsert_count"] == len(rows)
         self.reference.upsert(rows)
 
-    @rule(numbers=st.lists(st.integers(0, 59), max_size=8), existing=st.lists(picks, max_size=6), pick=picks)
-    def delete_keys(self, numbers: list[int], existing: list[int], pick: int) -> None:
+    @step(chosen=some, existing=recent, pick=picks)
+    def delete_keys(self, chosen: list[int], existing: list[int], pick: int) -> None:
         there = self.reference.rows
-        keys = [self.shape.key(n) for n in numbers]
+        keys = [self.shape.key(n) for n in chosen]
         keys += [there[-1 - n * 3].key for n in existing if n * 3 < len(there)]
         if not keys:
             return
@@ -124,7 +160,7 @@ class History(RuleBasedStateMachine):
         self.client.delete(NAME, ids=keys, **({"partition_name": partition} if partition else {}))
         self.reference.delete_keys(keys, partition and self.labels[partition])
 
-    @rule(chosen=filters, pick=picks)
+    @step(chosen=filters, pick=picks)
     def delete_where(self, chosen: Filter, pick: int) -> None:
         partition = self.pick(pick) if pick % 3 == 0 else None
         # A filter on keys alone would be a delete by keys, which needs nothing loaded.
@@ -142,7 +178,7 @@ class History(RuleBasedStateMachine):
 
     # partitions
 
-    @rule(name=st.sampled_from(PARTITIONS))
+    @step(name=st.sampled_from(PARTITIONS))
     def create_partition(self, name: str) -> None:
         if name not in self.labels:
             self.incarnation += 1
@@ -151,7 +187,7 @@ class History(RuleBasedStateMachine):
                 self.loaded.add(name)
         self.client.create_partition(NAME, name)
 
-    @rule(name=st.sampled_from(PARTITIONS))
+    @step(name=st.sampled_from(PARTITIONS))
     def drop_partition(self, name: str) -> None:
         if self.loaded is not None and name in self.loaded:
             with pytest.raises(MilvusException, match="release"):
@@ -164,11 +200,12 @@ class History(RuleBasedStateMachine):
 
     # what must not change an answer
 
-    @rule()
+    @step()
     def flush(self) -> None:
         self.client.flush(NAME)
+        self.check_everything()
 
-    @rule()
+    @step()
     def settle(self) -> None:
         """Waits until every index that is missing is built."""
         self.client.flush(NAME)
@@ -176,8 +213,9 @@ class History(RuleBasedStateMachine):
         while int(self.client.describe_index(NAME, "v")["pending_index_rows"]):
             assert time.monotonic() < deadline, "the index is not built"
             time.sleep(0.01)
+        self.check_everything()
 
-    @rule(names=st.sets(st.sampled_from((DEFAULT, *PARTITIONS))))
+    @step(names=st.sets(st.sampled_from((DEFAULT, *PARTITIONS))))
     def load(self, names: Collection[str]) -> None:
         there = sorted(n for n in names if n in self.labels)
         if there:
@@ -187,8 +225,9 @@ class History(RuleBasedStateMachine):
         else:
             self.client.load_collection(NAME)
             self.loaded, self.whole = set(self.labels), True
+        self.check_everything()
 
-    @rule(names=st.sets(st.sampled_from((DEFAULT, *PARTITIONS))))
+    @step(names=st.sets(st.sampled_from((DEFAULT, *PARTITIONS))))
     def release(self, names: Collection[str]) -> None:
         there = sorted(n for n in names if n in self.labels)
         if not there:
@@ -199,15 +238,17 @@ class History(RuleBasedStateMachine):
         if self.loaded is not None:
             self.loaded, self.whole = (self.loaded - set(there)) or None, False
 
-    @rule()
+    @step()
     def restart(self) -> None:
         self.deployment.restart()
+        self.check_everything()
 
-    @rule()
+    @step()
     def crash(self) -> None:
         self.deployment.crash()
+        self.check_everything()
 
-    @rule(shape=shapes)
+    @step(shape=shapes)
     def drop_and_create_again(self, shape: Shape) -> None:
         self.client.drop_collection(NAME)
         assert not self.client.has_collection(NAME)
@@ -215,7 +256,7 @@ class History(RuleBasedStateMachine):
 
     # reads
 
-    @rule(
+    @step(
         chosen=st.just(EVERYTHING) | filters,
         seed=seeds,
         limit=st.integers(1, 40),
@@ -285,7 +326,7 @@ class History(RuleBasedStateMachine):
             worst = sign * wanted[-1] + tolerance(wanted[-1])
             self.found += sum(sign * score <= worst for score in got)
 
-    @rule(
+    @step(
         chosen=filters,
         limit=st.none() | st.integers(1, 30),
         offset=st.integers(0, 5),
@@ -318,11 +359,12 @@ class History(RuleBasedStateMachine):
         if limit is not None:
             wanted = wanted[offset : offset + limit]
         got = ask()
+        output = output or {"*"}  # the client takes none for all
         assert [r["id"] for r in got] == wanted
         for answer in got:
             assert any(same(answer, r, output) for r in rows[answer["id"]]), (answer, rows[answer["id"]])
 
-    @rule(chosen=st.just(EVERYTHING) | filters, pick=picks)
+    @step(chosen=st.just(EVERYTHING) | filters, pick=picks)
     def count(self, chosen: Filter, pick: int) -> None:
         named = self.some_partitions(pick)
         if not self.can_read(named):
@@ -337,10 +379,10 @@ class History(RuleBasedStateMachine):
         assert answer["count(*)"] == len(self.reference.matching(chosen.test, self.readable(named)))
 
     @precondition(lambda self: self.loaded is not None)
-    @rule(numbers=st.lists(st.integers(0, 59), min_size=1, max_size=8), existing=st.lists(picks, max_size=6))
-    def get(self, numbers: list[int], existing: list[int]) -> None:
+    @step(chosen=st.lists(numbers, min_size=1, max_size=8), existing=recent)
+    def get(self, chosen: list[int], existing: list[int]) -> None:
         there = self.reference.rows
-        keys = [self.shape.key(n) for n in numbers]
+        keys = [self.shape.key(n) for n in chosen]
         keys += [there[-1 - n * 3].key for n in existing if n * 3 < len(there)]
         rows = newest(r for r in self.reference.matching(everywhere, self.readable()) if r.key in keys)
         got = self.client.get(NAME, ids=keys, output_fields=["*"], consistency_level=STRONG)
@@ -348,7 +390,7 @@ class History(RuleBasedStateMachine):
         assert all(any(same(answer, r, {"*"}) for r in rows[answer["id"]]) for answer in got)
 
     @precondition(lambda self: self.loaded is not None)
-    @rule(level=stale_levels)
+    @step(level=stale_levels)
     def stale_query(self, level: str) -> None:
         """A prefix of each channel's writes; with one channel, a state that there was."""
         got = self.client.query(NAME, filter="i64 > -1000", output_fields=["*"], consistency_level=level)
@@ -359,6 +401,16 @@ class History(RuleBasedStateMachine):
             assert any(same(answer, r, {"*"}) for state in states for r in state.get(answer["id"], ())), (
                 f"{answer} never existed"
             )
+
+    def check_everything(self) -> None:
+        """All rows that can be read are there with all their fields, and no others."""
+        if self.loaded is None:
+            return
+        rows = self.reference.matching(everywhere, self.readable())
+        [answer] = self.client.query(NAME, output_fields=["count(*)"], consistency_level=STRONG)
+        assert answer["count(*)"] == len(rows)
+        got = self.client.query(NAME, "i64 > -1000", ["*"], consistency_level=STRONG)
+        assert is_state(got, newest(rows))
 
     # names and labels
 
@@ -399,7 +451,7 @@ def is_state(got: list[dict[str, Any]], state: dict[Key, list[Row]]) -> bool:
 
 PROFILES = {
     "ci": settings(
-        max_examples=60, stateful_step_count=30, phases=(Phase.explicit, Phase.reuse, Phase.generate)
+        max_examples=30, stateful_step_count=30, phases=(Phase.explicit, Phase.reuse, Phase.generate)
     ),
     "soak": settings(
         max_examples=int(os.environ.get("ELANUS_MACHINE_EXAMPLES", "2000")),
@@ -412,9 +464,11 @@ PROFILES = {
 
 
 @pytest.fixture(autouse=True)
-def _always_by_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So few rows would be compared one by one."""
+def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So few rows would be compared one by one, and no index would be asked.
     monkeypatch.setattr(engine, "EXACT_BELOW_ROWS", 0)
+    # It writes a traceback for every error, also for those that are the right answer.
+    monkeypatch.setattr(logging.getLogger("pymilvus.decorators"), "disabled", True)
 
 
 TestHistory = History.TestCase

@@ -181,6 +181,7 @@ class Stage:
             "elanus__serve__retrySeconds": 0.02,
             "elanus__serve__viewGraceSeconds": 3600,
             "elanus__serve__viewSeconds": SECONDS,
+            "elanus__serve__answerSeconds": 0.5,
             **settings,
         }
         instance = Instance.open(self.directory, **settings)
@@ -222,6 +223,10 @@ class Barrier:
 
     def wait(self) -> None:
         assert self._reached.wait(SECONDS), "nobody came by"
+
+    def reached(self, seconds: float) -> bool:
+        """Whether somebody has come within so long."""
+        return self._reached.wait(seconds)
 
     def let_go(self) -> None:
         self._open.set()

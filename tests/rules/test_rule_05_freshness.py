@@ -1,7 +1,9 @@
 """Rules 2 and 5: from where on a read is complete."""
 
+import threading
 import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -68,7 +70,6 @@ class Clock:
 def followed(log: MemoryLog, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogTail]:
     monkeypatch.setattr(tail_module, "time", types.SimpleNamespace(monotonic=clock.monotonic))
     tail = LogTail(log, "log", batch=8, idle_seconds=0.001, catch_up_timeout_seconds=SECONDS)
-    tail.start(Position(0, 0))
     yield tail
     tail.stop()
 
@@ -85,21 +86,30 @@ def test_freshness_counts_from_the_start_of_the_fetch(monkeypatch: pytest.Monkey
 
     log.before_poll = fetch
     with followed(log, clock, monkeypatch) as tail:
+        tail.start(Position(0, 0))
         wait_for(lambda: bool(known))
     assert known[0] == 1000.0, "that fetch proves nothing about its end"
 
 
 def test_nothing_is_known_of_the_end_before_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that has just booted the monotonic clock is near 0."""
-    log, clock = MemoryLog(), Clock(0.5)
+    log, clock, gate = MemoryLog(), Clock(0.5), threading.Event()
     for _ in range(20):
         log.append_at(1)
+
+    def first_poll_takes_a_while() -> None:
+        gate.wait(SECONDS)
+
+    log.before_poll = first_poll_takes_a_while
     tail = LogTail(log, "log", batch=8, idle_seconds=0.001, catch_up_timeout_seconds=SECONDS)
     monkeypatch.setattr(tail_module, "time", types.SimpleNamespace(monotonic=clock.monotonic))
     tail.start(Position(0, 0))
-    try:
-        assert tail.fresh(5.0, SECONDS).offset == 20
-    finally:
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(tail.fresh, 5.0, SECONDS)
+        with pytest.raises(TimeoutError):
+            asking.result(MOMENT)
+        gate.set()
+        assert asking.result(SECONDS).offset == 20
         tail.stop()
 
 

@@ -1,6 +1,6 @@
 """Rule 8: an edit of a manifest is made once, by who may make it, on what it was meant for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -85,12 +85,16 @@ def test_a_seal_is_looked_for_under_its_own_id_however_long_nobody_can_tell(
     still_seals(instance)
 
 
-def test_files_that_cannot_be_written_are_written_again(stage: Stage) -> None:
+def test_files_that_cannot_be_written_are_written_again_and_the_log_says_why(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
     instance = stage.open()
     make(instance)
     insert(instance, "a", [1, 2])
     stage.hooks.before_put = once(failing(OSError("no space on the scratch disk")))
     flush(instance)
+    assert "is not sealed, again in 0.02 s" in caplog.text
+    assert "no space on the scratch disk" in caplog.text
     still_seals(instance)
 
 
@@ -245,17 +249,35 @@ def test_a_channel_dropped_while_it_is_sealed_stays_dropped(stage: Stage) -> Non
 
 
 def test_an_index_that_was_built_twice_is_listed_once(stage: Stage) -> None:
-    instance = stage.open(indexCoord__segment__minSegmentNumRowsToEnableIndex=1)
+    """Its edit was made and not answered, the job given up, its id pruned by a seal, the build repeated."""
+    instance = stage.open(
+        indexCoord__segment__minSegmentNumRowsToEnableIndex=5, elanus__build__retrySeconds=0.01
+    )
     make(instance, load=False)
     insert(instance, "a", list(range(10)))
     flush(instance)
     instance.proxy.drop_index("", "a", "v", "v")
-    stage.hooks.after_txn = once(failing(LOST), touches(keys.MANIFESTS))
+    of, jobs = channel(instance), touches(keys.JOBS)
+    steps: list[str] = []
+
+    def lost() -> None:
+        stage.hooks.before_get = once(failing(StorageError("gone")), lambda key: key == keys.manifest(of.id))
+        stage.hooks.before_txn = job_step
+        raise LOST
+
+    def job_step(touched: Sequence[str]) -> None:
+        """The first removes the job's key, the second begins again."""
+        if jobs(touched):
+            steps.append(touched[0])
+            if len(steps) == 2:
+                insert(instance, "a", [100])
+                flush(instance)
+
+    stage.hooks.after_txn = once(lost, touches(keys.MANIFESTS))
     instance.proxy.create_index("", "a", "v", "v", {"index_type": "HNSW", "metric_type": "L2"})
-    of = channel(instance)
-    wait_for(lambda: bool(instance.manifests.read(of).segments[0].indexes))
+    wait_for(lambda: len(steps) >= 3)
     wait_for(lambda: not instance.meta.range(keys.JOBS)[0])
-    assert len(instance.manifests.read(of).segments[0].indexes) == 1
+    assert [len(s.indexes) for s in instance.manifests.read(of).segments] == [1, 0]
 
 
 def test_an_index_of_a_segment_that_has_left_is_not_listed(stage: Stage) -> None:

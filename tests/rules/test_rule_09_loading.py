@@ -4,15 +4,18 @@ import msgspec
 import pytest
 
 from elanus.engine import search
-from elanus.model.nouns import DeleteFile, Manifest, RangeDelete, Segment
+from elanus.engine.sealed import SealedSegment
+from elanus.model.nouns import DeleteFile, Manifest, RangeDelete, Segment, View
 from elanus.storage import keys
 from elanus.storage.manifests import leave_passed_deletes
+from elanus.workers.channel_serving import ChannelServing
 from tests.rules.stage import (
     SECONDS,
     Barrier,
     Stage,
     channel,
     delete,
+    failing,
     flush,
     insert,
     make,
@@ -141,24 +144,38 @@ def test_a_channel_whose_last_view_was_dropped_while_it_was_read_is_let_go(stage
     assert serving not in [f.follower for f in instance.tails["dml_0"]._followers.get(of.id, [])]
 
 
-def test_a_prepare_that_fails_leaves_nothing_behind(stage: Stage) -> None:
+def test_a_prepare_that_fails_half_way_leaves_nothing_behind(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first channel's view is there already when the second's fails."""
     instance = stage.open()
-    make(instance, load=False)
-    of = channel(instance)
-    insert(instance, "a", [1])
-    node, adds = instance.query_node, []
+    collection = make(instance, shards=2, load=False)
+    insert(instance, "a", list(range(10)))
+    add, calls = ChannelServing.add, []
 
-    def fails_twice(*_: object) -> None:
-        adds.append(1)
-        if len(adds) <= 2:
+    def second_fails(self: ChannelServing, view: View, loaded: dict[str, SealedSegment]) -> None:
+        calls.append(view)
+        if len(calls) == 2:
             raise OSError("a bad moment")
+        add(self, view, loaded)
 
-    stage.hooks.before_open = fails_twice
-    flush(instance)
+    monkeypatch.setattr(ChannelServing, "add", second_fails)
     instance.proxy.load("", "a", [], 1, [], False)
-    assert read(instance) == [(1, 0)]
-    assert len(node._channels[of.id].views) == 1
-    assert len(instance.tails["dml_0"]._followers[of.id]) == 2, "the data node's and the query node's"
+    assert len(read(instance)) == 10
+    assert len(calls) == 4
+    for each in collection.channels:
+        assert len(instance.query_node._channels[each.id].views) == 1
+        assert len(instance.tails["dml_0"]._followers[each.id]) == 2, "the data node's and the query node's"
+
+
+def test_a_prepare_that_fails_reserves_nothing(stage: Stage) -> None:
+    instance = stage.open()
+    make(instance)
+    insert(instance, "a", [1])
+    stage.hooks.before_open = once(failing(OSError("a bad moment")))
+    flush(instance)
+    served_at_floor(instance)
+    assert instance.query_node._channels[channel(instance).id]._preparing == {}
 
 
 # Delete files leave

@@ -10,6 +10,7 @@ from elanus.model.timestamps import Position, from_ms
 from elanus.runtime.standalone import Instance
 from elanus.storage import codec, keys
 from tests.rules.stage import (
+    MOMENT,
     SECONDS,
     Barrier,
     Stage,
@@ -22,6 +23,7 @@ from tests.rules.stage import (
     once,
     read,
     served_at_floor,
+    touches,
     wait_for,
 )
 
@@ -48,7 +50,7 @@ def test_a_log_keeps_the_records_of_every_channel_that_are_not_sealed(
     stage: Stage, small: dict[str, Any]
 ) -> None:
     instance = stage.open(**small)
-    make(instance, "a")
+    make(instance, "a", load=False)
     make(instance, "b", load=False)
     insert(instance, "a", [1])
     fill(instance, "b")
@@ -56,6 +58,7 @@ def test_a_log_keeps_the_records_of_every_channel_that_are_not_sealed(
     trim(instance)
     assert instance.broker.start_offset(LOG) == 0
     instance = stage.reopen(**small)
+    instance.proxy.load("", "a", [], 1, [], False)
     assert read(instance, "a") == [(1, 0)]
     flush(instance, "a")
     served_at_floor(instance, "a")
@@ -201,27 +204,39 @@ def test_the_start_of_a_channel_reads_the_mark_before_the_manifest(stage: Stage)
 def test_a_start_that_was_read_is_not_trimmed_away_before_the_channel_is_followed(
     stage: Stage, small: dict[str, Any]
 ) -> None:
+    """It takes its start, the log grows, the catalogue is read, the channel appears, the log is cut."""
     instance = stage.open(**small)
     make(instance, "a")
+    insert(instance, "a", [1])
+    starting = Barrier()
+    stage.hooks.before_txn = once(starting.hold, touches(keys.COLLECTIONS))
+    creating = stage.do(make, instance, "b")
+    starting.wait()
     fill(instance, "a")
     flush(instance, "a")
     served_at_floor(instance, "a")
-    node = instance._data_node
-    buffer, adopting = node._buffer, Barrier()
+    node, collections, adopting = instance._data_node, instance.catalog.collections, Barrier()
+    buffer = node._buffer
 
     def held(*arguments: Any) -> Any:
         made = buffer(*arguments)
         adopting.hold()
         return made
 
+    def then_the_channel_appears() -> Any:
+        found = collections()
+        instance.catalog.collections = collections  # type: ignore[method-assign]
+        starting.let_go()
+        wait_for(lambda: len(collections()) == 2)
+        adopting.reached(MOMENT)
+        return found
+
     node._buffer = held  # type: ignore[method-assign, assignment]
-    creating = stage.do(make, instance, "b")
-    adopting.wait()
-    trimming = stage.do(trim, instance)
-    fill(instance, "a")
+    instance.catalog.collections = then_the_channel_appears  # type: ignore[method-assign]
+    trim(instance)
+    assert instance.broker.start_offset(LOG) > 1
     adopting.let_go()
     creating.result(SECONDS)
-    trimming.result(SECONDS)
     insert(instance, "b", [1])
     assert count(instance, "b") == 1
     assert count(stage.reopen(**small), "b") == 1

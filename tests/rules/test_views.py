@@ -94,9 +94,12 @@ def test_a_view_that_somebody_else_has_switched_is_not_overwritten(stage: Stage)
     def switch() -> None:
         instance.meta.txn([], {key: found.value})
 
+    bodies: list[str] = []
+    stage.hooks.before_put = lambda path: bodies.append(path) if path.startswith(keys.VIEW_OBJECTS) else None
     stage.hooks.before_txn = once(switch, lambda touched: key in touched)
     flush(instance)
     served_at_floor(instance)
+    assert bodies[0].rpartition("/")[2] != instance.catalog.views(collection.id)[0].name
     (pointer,) = instance.catalog.views(collection.id)
     serving = instance.query_node._channels[of.id]
     assert pointer.name in serving.views

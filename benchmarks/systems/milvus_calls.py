@@ -1,120 +1,35 @@
-"""What all servers of the Milvus protocol share: raw gRPC, requests built before they are timed."""
+"""The calls of a system that speaks the Milvus protocol: raw gRPC, requests built before they are timed."""
 
-import os
-import signal
-import socket
-import subprocess
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, ClassVar
 
-import grpc
-import numpy as np
-
 from benchmarks import threads
-from benchmarks.model import LEVELS, Collection, Load, Rows, Sample, Unsupported, Vectors
+from benchmarks.model import COLUMNS, LEVELS, Collection, Load, Rows, Sample, Unsupported, Vectors, columns
 from benchmarks.system import System
-from benchmarks.threads import TRICKLE_BATCHES, Search, batches
+from benchmarks.threads import Search
 from benchmarks.wire import messages
-from benchmarks.wire.client import Plan, Result, channel
-from benchmarks.wire.clients import Clients
 
-# Any below: the generated messages carry no types.
+# Any below: the generated messages carry no types, nor do channels.
 
-READY_SECONDS = 300.0
 WAIT_SECONDS = 3600.0
 CALL_SECONDS = 600.0
 POLL_SECONDS = 0.02
 STATUS_ANSWERS = {"CreateCollection", "CreateIndex", "LoadCollection", "DropCollection"}
 """Calls whose answer is a Status, not something that has one."""
-STOP_SECONDS = 30.0
 
 
-class MilvusProtocol(System):
-    in_process = False
-    requirements = ("pymilvus==3.0.2",)
+class MilvusCalls(System):
+    """Whoever opens it sets `channel`."""
+
     levels: ClassVar[tuple[str, ...]] = LEVELS
-
-    process: "subprocess.Popen[bytes] | None" = None
-    folder: Path
-    port: int
+    channel: Any
     session_ts = 1
 
     @abstractmethod
-    def command(self, server: Path, data: Path) -> list[str]:
-        """What starts the server on `self.port`."""
-
-    def open(self, folder: Path, server: Path) -> float:
-        self.folder, self.port = folder, free_port()
-        command = self.command(server, folder / "data")
-        with (folder / "server.log").open("ab") as log:
-            begun = time.perf_counter()
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=log, stderr=log, start_new_session=True
-            )
-        self.await_answer(begun + READY_SECONDS)
-        return time.perf_counter() - begun
-
-    def await_answer(self, deadline: float) -> None:
-        """Until ShowCollections is answered without an error."""
-        from pymilvus.grpc_gen import milvus_pb2
-
-        last = "its port is closed"
-        while time.perf_counter() < deadline:
-            assert self.process
-            if self.process.poll() is not None:
-                raise RuntimeError(
-                    f"the server ended with exit code {self.process.returncode}: {self.tail()}"
-                )
-            if not listening(self.port):
-                time.sleep(POLL_SECONDS / 4)
-                continue
-            # A new channel each time: one that has failed waits before it connects again.
-            self.channel = channel(self.address())
-            try:
-                self.checked(
-                    "ShowCollections", milvus_pb2.ShowCollectionsRequest(), milvus_pb2.ShowCollectionsResponse
-                )
-                return
-            except (grpc.RpcError, RuntimeError) as error:
-                last = str(error)
-                self.channel.close()
-                time.sleep(POLL_SECONDS)
-        raise RuntimeError(f"the server did not answer within {READY_SECONDS:.0f} s: {last}")
-
-    def tail(self) -> str:
-        return "\n".join((self.folder / "server.log").read_text(errors="replace").splitlines()[-5:])
-
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def server_pids(self) -> list[int]:
-        return [self.process.pid] if self.process else []
-
-    def close(self) -> None:
-        if self.process:
-            self.channel.close()
-            self.signal_group(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(STOP_SECONDS)
-            self.kill()
-
-    def kill(self) -> None:
-        """The whole group: a server may leave children behind."""
-        if self.process:
-            self.signal_group(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def signal_group(self, number: int) -> None:
-        assert self.process
-        try:
-            os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            return
+    def client(self) -> Any:
+        """A pymilvus.MilvusClient."""
 
     def version(self) -> str:
         from pymilvus.grpc_gen import milvus_pb2
@@ -157,6 +72,20 @@ class MilvusProtocol(System):
         messages.check(result.status)
         self.session_ts = max(self.session_ts, result.timestamp)
         return seconds
+
+    def insert_plain(self, rows: Rows) -> float:
+        ids, vectors = rows.ids(), rows.vectors()
+        values = columns(ids) if self.collection.scalars else {}
+        names = ("id", "vector", *(COLUMNS if self.collection.scalars else ()))
+        of_rows = zip(ids.tolist(), vectors, *(values[name].tolist() for name in values), strict=True)
+        entities: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in of_rows]
+        if self.collection.json:
+            for entity in entities:
+                entity["meta"] = {name: entity[name] for name in COLUMNS}
+        client = self.client()
+        begun = time.perf_counter()
+        client.insert(self.collection.name, entities)
+        return time.perf_counter() - begun
 
     def flush(self) -> float:
         from pymilvus.grpc_gen import milvus_pb2
@@ -227,63 +156,11 @@ class MilvusProtocol(System):
     def search(self, load: Load) -> Sample:
         if load.plain:
             return self.plain_search(load)
-        queries = np.load(load.queries)
-        requests = [self.request(query, load, level) for query in queries for level in load.levels]
-        plan = Plan(
-            target=self.address(),
-            method=messages.SERVICE + "Search",
-            requests=requests,
-            threads=load.clients,
-            seconds=load.seconds,
-            warmup=max(1, load.warmup // load.clients),
-        )
-        trickle = self.trickle(load)
-        clients = Clients(plan)
-        if trickle:
-            trickle.go()
-        clients.go()
-        result = clients.gather(load.seconds)
-        inserted = 0
-        if trickle:
-            trickle.stop()
-            rows = max(1, load.trickle // TRICKLE_BATCHES)
-            inserted = rows * sum(map(len, trickle.gather(CALL_SECONDS).latencies))
-        return self.sample(load, result, inserted)
-
-    def trickle(self, load: Load) -> Clients | None:
-        if not load.trickle_rows or not load.trickle:
-            return None
-        requests = [
-            messages.insert(self.collection, rows.ids(), rows.vectors()).SerializeToString()
-            for rows in batches(load.trickle_rows, max(1, load.trickle // TRICKLE_BATCHES))
-        ]
-        insert = messages.SERVICE + "Insert"
-        return Clients(
-            Plan(self.address(), insert, requests, 1, WAIT_SECONDS, pace=TRICKLE_BATCHES, once=True)
-        )
-
-    def sample(self, load: Load, result: Result, inserted: int) -> Sample:
-        """Requests alternate between the levels: the remainder of a request's index names its level."""
-        count = len(load.levels)
-        indices = np.concatenate([np.frombuffer(part, np.int64) for part in result.indices])
-        latencies = np.concatenate([np.frombuffer(part, np.float64) for part in result.latencies])
-        by_level = {
-            level: latencies[indices % count == number].tobytes() for number, level in enumerate(load.levels)
-        }
-        answers: dict[int, list[int]] = {}
-        errors, first_error = result.errors, result.first_error
-        for index, answer in result.answers.items():
-            try:
-                answers[index // count] = messages.search_ids(answer)
-            except RuntimeError as error:
-                errors, first_error = errors + 1, first_error or str(error)
-        return Sample(result.seconds, by_level, answers, errors, first_error, inserted)
+        return threads.search(load, [self.searcher(load)] * load.clients, self.insert)
 
     def plain_search(self, load: Load) -> Sample:
         """pymilvus' MilvusClient in threads of one process, as an application would."""
-        from pymilvus import MilvusClient
-
-        client = MilvusClient(f"http://{self.address()}")
+        client = self.client()
         parameters = {
             "metric_type": self.collection.metric,
             "params": messages.search_parameters(self.collection, load.ef),
@@ -310,14 +187,3 @@ def wait(done: Callable[[], bool]) -> None:
         if time.perf_counter() > deadline:
             raise RuntimeError(f"it was not done within {WAIT_SECONDS:.0f} s")
         time.sleep(POLL_SECONDS)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
