@@ -1,11 +1,11 @@
 """Rules 3, 6 and 9 where segments are compacted: what a view holds, what a later load finds, how far back."""
 
-
 import pytest
 
 from elanus.access import requests as q
 from elanus.model.errors import ElanusError
 from elanus.model.nouns import Segment
+from elanus.roles.data import CompactionResult, CompactionTask
 from elanus.runtime.standalone import Instance
 from elanus.storage.manifests import with_inputs
 from tests.rules.stage import (
@@ -280,3 +280,38 @@ def test_deletes_that_hit_nothing_rewrite_nothing(stage: Stage) -> None:
     instance.compaction.look()
     wait_for(lambda: not instance.compaction._busy)
     assert before[0] in stored(instance)
+
+
+def test_a_compaction_whose_input_has_gone_meanwhile_is_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 8: all inputs present. Otherwise their rows would be there twice."""
+    instance = stage.open(**UNASKED, elanus__compaction__jobs=2)
+    make(instance)
+    two_segments(instance)
+    node = instance.compaction._node
+    barrier = Barrier()
+
+    class Slow:
+        def compact(self, task: CompactionTask) -> CompactionResult:
+            result = node.compact(task)
+            if len(task.inputs) == 2:
+                barrier.hold()
+            return result
+
+    monkeypatch.setattr(instance.compaction, "_node", Slow())
+    collection = instance.proxy.collection("", "a")
+    asked = instance.proxy.compact(collection, None)
+    barrier.wait()
+    assert instance.proxy.compaction_plans(instance.proxy.compact(collection, None)) == [], "they are taken"
+    instance.compaction._busy.clear()
+    first = stored(instance)[0]
+    assert instance.compaction._submit(collection, channel(instance), [first], 1 << 30, 0.0)
+    wait_for(lambda: first.name not in {s.name for s in stored(instance)})
+    barrier.let_go()
+    wait_for(lambda: all(p.done for p in instance.proxy.compaction_plans(asked)))
+    assert (
+        f"segments {first.name} are not in the manifest" in instance.proxy.compaction_plans(asked)[0].failure
+    )
+    assert sum(s.rows for s in stored(instance)) == 4
+    assert [k for k, _ in read(stage.reopen())] == [1, 2, 3, 4]

@@ -140,6 +140,7 @@ def test_a_job_that_is_under_way_keeps_its_objects(stage: Stage, indexed: bool) 
     instance = stage.open(**QUIET, **settings)
     make_indexed(instance)
     two_segments(instance)
+
     # Each edit of a job: of the compaction, then of the index that its output gets.
     def collect_before_each(touched: Sequence[str]) -> None:
         if touches(keys.MANIFESTS)(touched):
