@@ -292,8 +292,6 @@ class SegmentFile:
             for field in filter(has_own_file, schema.fields)
             if vector_file(field) in paths
         }
-        for path, field in vectors.values():
-            _map_vectors(path, field, stats.rows)
         return cls(stats, names, paths[ROWS_FILE], _Vectors(vectors, stats.rows))
 
     def field(self, field: Field) -> pa.Array:

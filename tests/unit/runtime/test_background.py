@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from elanus.access import requests as q
 from elanus.engine import index as indexes
 from elanus.engine.segment_file import write_segment
 from elanus.model.columns import PARTITION, TS
@@ -23,6 +24,7 @@ from elanus.model.types import DataType, Metric
 from elanus.roles.data import CompactionTask
 from elanus.roles.index import IndexTask
 from elanus.runtime.background import BackgroundCrashed, BackgroundProcess
+from elanus.runtime.standalone import Instance
 from elanus.storage.objects.local import LocalObjectStore
 from elanus.workers.background import Build, Compact, Settings
 
@@ -251,3 +253,39 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_server_whose_background_process_is_killed_builds_again_and_serves_meanwhile(
+    tmp_path: Path,
+) -> None:
+    rows = 8_000
+    with_vectors = np.random.default_rng(1).standard_normal((rows, DIM)).astype(np.float32)
+    instance = Instance.open(
+        tmp_path / "data", elanus__background__buildElements=1, elanus__build__retrySeconds=0.01
+    )
+    proxy = instance.proxy
+    try:
+        proxy.create_collection(q.CreateCollection(database="", name="a", schema=SCHEMA, shards=1))
+        columns = [
+            pa.array(np.arange(rows)),
+            pa.FixedSizeListArray.from_arrays(pa.array(with_vectors.ravel()), DIM),
+        ]
+        batch = pa.RecordBatch.from_arrays(columns, names=["100", "101"])
+        proxy.insert(q.Write(database="", collection="a", partition="", rows=batch))
+        proxy.flush("", ["a"])
+        slow = {"index_type": "HNSW", "metric_type": "L2", "M": "64", "efConstruction": "400"}
+        proxy.create_index("", "a", "v", "v", slow)
+        proxy.load("", "a", [], 1, [], False)
+        process = instance._background.process
+        wait_for(lambda: process.pid is not None)
+        pid = process.pid
+        assert pid is not None
+        wait_for(lambda: _cpu_seconds(pid) > 0.8)
+        os.kill(pid, signal.SIGKILL)
+        search = q.Search(database="", collection="a", field="v", queries=with_vectors[:3], limit=1)
+        assert proxy.search(search).keys.to_pylist() == [0, 1, 2], "the server serves"
+        wait_for(lambda: proxy.indexes("", "a")[0].pending_rows == 0)
+        assert proxy.indexes("", "a")[0].failure == ""
+        assert process.pid != pid
+    finally:
+        instance.stop()
