@@ -92,6 +92,7 @@ class Load:
 
     queries: Path
     clients: int = 1
+    processes: int = 2  # of a server's clients, at most
     seconds: float = 5.0
     k: int = 10
     ef: int = 64

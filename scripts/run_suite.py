@@ -50,7 +50,7 @@ PARTS: dict[str, tuple[Step, ...]] = {
         tool("imports", "lint-imports"),
     ),
     "project": (tests("tests/project", 120),),
-    "unit": (tests("tests/unit", 420),),
+    "unit": (tests("tests/unit", 600),),
     "conformance": (tests("tests/conformance", 180),),
     "rules": (tests("tests/rules", 180),),
     "machine": (tests("tests/machine", 240),),

@@ -38,11 +38,12 @@ class Mixed(Part):
                 rows = Rows(context.dataset.vectors, 0, context.dataset.rows, number * OFFSET)
                 load = Load(
                     context.dataset.queries,
-                    clients,
-                    settings.seconds,
-                    settings.k,
-                    self.ef,
-                    (level,),
+                    clients=clients,
+                    processes=settings.processes,
+                    seconds=settings.seconds,
+                    k=settings.k,
+                    ef=self.ef,
+                    levels=(level,),
                     trickle=settings.trickle,
                     trickle_rows=rows,
                 )

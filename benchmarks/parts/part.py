@@ -23,6 +23,7 @@ class Settings:
     rounds: int = 5
     seconds: float = 8.0
     clients: tuple[int, ...] = (1, 4, 16, 64)
+    processes: int = 2
     recall: float = 0.95
     k: int = 10
     settle: float = -1.0

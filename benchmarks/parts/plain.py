@@ -29,11 +29,12 @@ class Plain(Part):
             context.note(f"{clients_text(clients)}")
             load = Load(
                 context.dataset.queries,
-                clients,
-                self.settings.seconds,
-                self.settings.k,
-                self.ef,
-                (level,),
+                clients=clients,
+                processes=self.settings.processes,
+                seconds=self.settings.seconds,
+                k=self.settings.k,
+                ef=self.ef,
+                levels=(level,),
                 plain=True,
             )
             found = measure(context, self.name, load, self.truth)

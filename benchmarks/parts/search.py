@@ -42,10 +42,11 @@ class Search(Part):
                 context.note(name)
                 load = Load(
                     context.dataset.queries,
-                    clients,
-                    self.settings.seconds,
-                    self.settings.k,
-                    ef,
+                    clients=clients,
+                    processes=self.settings.processes,
+                    seconds=self.settings.seconds,
+                    k=self.settings.k,
+                    ef=ef,
                     levels=(level,),
                     warmup=max(20, clients),
                 )
@@ -68,10 +69,9 @@ def find_ef(context: Context, truth: Ids) -> int:
         context.note(f"sweep, ef {ef}")
         load = Load(
             context.dataset.queries,
-            1,
-            settings.seconds / 2,
-            settings.k,
-            ef,
+            seconds=settings.seconds / 2,
+            k=settings.k,
+            ef=ef,
             levels=(session.kind.levels[-1],),
         )
         return measure(context, Search.name, load, truth, SWEEP_NOTE).recall

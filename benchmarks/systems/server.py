@@ -124,7 +124,7 @@ class Server(MilvusCalls):
             warmup=max(1, load.warmup // load.clients),
         )
         trickle = self.trickle(load)
-        clients = Clients(plan)
+        clients = Clients(plan, load.processes)
         if trickle:
             trickle.go()
         clients.go()

@@ -9,15 +9,13 @@ from pathlib import Path
 
 from benchmarks.wire.client import Plan, Result
 
-PROCESSES = 4
-"""At most so many for one load: more would fight for the cores that the server needs too."""
 END_SECONDS = 120.0
 
 
 class Clients:
     """`plan.threads` clients over at most `processes` processes, each connected and warm."""
 
-    def __init__(self, plan: Plan, processes: int = PROCESSES) -> None:
+    def __init__(self, plan: Plan, processes: int = 1) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="benchmark-")
         self._results: list[Path] = []
         self._processes: list[subprocess.Popen[str]] = []

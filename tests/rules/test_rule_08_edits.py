@@ -216,10 +216,11 @@ def test_a_floor_that_somebody_else_has_moved_is_not_moved_again(stage: Stage, t
     zombie.adopt(collection.id, list(collection.channels))
     for tail in tails:
         tail.start(collection.channels[0].start)
-    zombie.start()
     try:
         insert(instance, "a", [1, 2])
         flush(instance)
+        # Only now does it look at what is due: the owner's seal has won.
+        zombie.start()
         wait_for(lambda: not zombie._buffers, "the zombie gives the channel up")
     finally:
         zombie.stop()
