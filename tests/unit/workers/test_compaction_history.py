@@ -144,11 +144,27 @@ class Compactions(RuleBasedStateMachine):
 
     @precondition(lambda self: any(not s.replaces for s in self.manifest.segments))
     @rule(seed=SEEDS, retention=SHARE, expiry=SHARE, parts=st.integers(1, 3), waits=st.booleans())
-    def compact(self, seed: int, retention: float, expiry: float, parts: int, waits: bool) -> None:
+    def compact_some(self, seed: int, retention: float, expiry: float, parts: int, waits: bool) -> None:
+        free = sum(not s.replaces for s in self.manifest.segments)
+        chosen = np.random.default_rng(seed).integers(1, free + 1)
+        self.compact(seed, int(chosen), retention, expiry, parts, waits)
+
+    @precondition(lambda self: any(not s.replaces for s in self.manifest.segments))
+    @rule(seed=SEEDS, retention=SHARE, keys=st.lists(KEYS, min_size=1, max_size=8), waits=st.booleans())
+    def compact_all_and_delete(self, seed: int, retention: float, keys: list[int], waits: bool) -> None:
+        """What is deleted next is in no segment's column."""
+        self.flush()
+        self.compact(seed, len(self.manifest.segments), retention, 0.0, 1, waits)
+        self.delete(keys, ALL_PARTITIONS, 1.0)
+        self.flush()
+
+    def compact(
+        self, seed: int, count: int, retention: float, expiry: float, parts: int, waits: bool
+    ) -> None:
         manifest = self.manifest
         free = [s for s in manifest.segments if not s.replaces]
         random = np.random.default_rng(seed)
-        chosen = random.permutation(len(free))[: random.integers(1, len(free) + 1)]
+        chosen = random.permutation(len(free))[:count]
         inputs = tuple(free[i] for i in chosen)
         if expiry > 0.8:
             self.expired_below = max(self.expired_below, int(retention * self.ts / 2))
@@ -230,5 +246,5 @@ class Compactions(RuleBasedStateMachine):
 
 TestCompactions = Compactions.TestCase
 TestCompactions.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
