@@ -1,6 +1,7 @@
 """All roles in one process on embedded storage: what Lite opens and `elanus serve` serves."""
 
 import logging
+import os
 import shutil
 import signal
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -56,6 +58,8 @@ NODE_ID = 1
 """Of every role here: there is one of each."""
 SCRATCH = "scratch"
 CACHE = "cache"
+EXIT_SECONDS = 0.3
+"""What the operating system gets of the grace time, to end the process."""
 
 
 class Instance:
@@ -432,8 +436,9 @@ def serve(config: Config) -> None:
     from elanus.runtime.metrics import Metrics
 
     started = time.monotonic()
-    stop = threading.Event()
-    _on_signals(lambda number, _: stop.set())
+    # Not an Event: a signal that lands while the main thread holds its lock would wait for itself.
+    stop: SimpleQueue[int] = SimpleQueue()
+    _on_signals(lambda number, _: stop.put(number))
     grace = config.elanus.shutdown.grace_seconds
     with ExitStack() as opened:
         instance = Instance(config)
@@ -481,8 +486,22 @@ def serve(config: Config) -> None:
             management.port,
             time.monotonic() - started,
         )
-        stop.wait()
+        stop.get()
         log.info("stopping: calls in flight have %.1f s", grace / 2)
+        _end_within(grace - EXIT_SECONDS)
+
+
+def _end_within(seconds: float) -> None:
+    """A kernel that runs on (an index build) does not hold up the end: what it makes is made again, and what
+    was acknowledged is in the log."""
+
+    def end() -> None:
+        log.warning("an index build was still running after %.1f s: it starts again with the server", seconds)
+        os._exit(0)
+
+    timer = threading.Timer(max(0.0, seconds), end)
+    timer.daemon = True
+    timer.start()
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import psutil
 import pytest
 
@@ -25,6 +26,7 @@ from tests.server import PROGRAM, REPOSITORY, Server
 ROUNDS = int(os.environ.get("ELANUS_CRASH_ROUNDS", "20"))
 WRITERS = 3
 LEAST_SECONDS, MOST_SECONDS = 0.2, 1.5
+SLOW_ROWS, SLOW_DIM, SLOW_BATCH = 16_000, 256, 2_000
 EXIT_SECONDS = 3.0
 START_SECONDS = 2.0
 START_ATTEMPTS = 5
@@ -137,6 +139,28 @@ def test_sigterm_finishes_what_is_in_flight_and_loses_nothing(tmp_path: Path) ->
         assert answer["count(*)"] == BIG_ROWS
         client.delete(NAME, filter=f"id >= {first}")
         check(client, writers)
+        client.close()
+
+
+def test_an_index_build_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """And it is made again by the next start."""
+    rng = np.random.default_rng(5)
+    with Server(tmp_path / "data") as server:
+        client = MilvusClient(server.uri)
+        client.create_collection("slow", dimension=SLOW_DIM, metric_type="L2")
+        for first in range(0, SLOW_ROWS, SLOW_BATCH):
+            vectors = rng.random((SLOW_BATCH, SLOW_DIM), dtype=np.float32)
+            client.insert("slow", [{"id": first + i, "vector": v} for i, v in enumerate(vectors)])
+        client.flush("slow")
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < EXIT_SECONDS
+        client.close()
+
+        server.start()
+        client = MilvusClient(server.uri)
+        assert client.query("slow", output_fields=["count(*)"])[0]["count(*)"] == SLOW_ROWS
+        assert client.describe_index("slow", "vector")["total_rows"] == SLOW_ROWS
         client.close()
 
 
