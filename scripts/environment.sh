@@ -47,7 +47,7 @@ if ! { [ -x .venv/bin/python ] && fits .venv/bin/python && .venv/bin/python -m p
 fi
 
 rm -f .venv/.serve .venv/.dev
-echo "installing what $lock pins"
+echo "installing what $lock pins; with a slow connection or disk that takes some minutes"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
 # hatchling is among the pinned packages: building needs no network.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .

@@ -1,5 +1,6 @@
 """The gRPC server on TCP and, where asked for, on a unix socket."""
 
+import errno
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ DEFAULT_PORT = 19530
 MIN_PING_INTERVAL_MS = 5_000
 """pymilvus pings every 10 s, busy or not; a server that calls that too much closes the connection."""
 UNIX_PATH_LENGTH = 107
+_CERTAIN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+"""What the kernel says of an address that gRPC cannot have either."""
 
 
 class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
@@ -62,6 +65,10 @@ class GrpcServer:
 
     def start(self) -> None:
         """Listens and serves. Raises Unavailable when the address is taken or cannot be listened on."""
+        reason = self._refusal()
+        if reason is not None and reason.errno in _CERTAIN:
+            # Asking gRPC as well would put its own lines on stderr first.
+            raise Unavailable(self._why(reason))
         self.port = self._bind(f"{_bracketed(self.host)}:{self.port}")
         if self.unix_socket is not None:
             self._bind(f"unix:{_usable(self.unix_socket)}")
@@ -71,23 +78,33 @@ class GrpcServer:
         try:
             port: int = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise Unavailable(self._why(address)) from error
+            raise self._unavailable(address) from error
         if port == 0:
-            raise Unavailable(self._why(address))
+            raise self._unavailable(address)
         return port
 
-    def _why(self, address: str) -> str:
+    def _unavailable(self, address: str) -> Unavailable:
         if address.startswith("unix:"):
-            return f"the unix socket {address[5:]} cannot be opened; is its directory there and writable?"
+            return Unavailable(
+                f"the unix socket {address[5:]} cannot be opened; is its directory there and writable?"
+            )
+        return Unavailable(self._why(self._refusal()))
+
+    def _refusal(self) -> OSError | None:
+        """What the kernel has against the address; None: nothing."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((self.host, self.port))
             except OSError as error:
-                reason = error.strerror
-            else:
-                reason = "it was taken a moment ago"
+                return error
+        return None
+
+    def _why(self, error: OSError | None) -> str:
+        if error is not None and (error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror)):
+            return f"cannot listen on {self.host}: {error.strerror}; choose another address with --host"
+        reason = error.strerror if error is not None else "it was taken a moment ago"
         return f"port {self.port} on {self.host} cannot be used: {reason}; choose another one with --port"
 
     def stop(self, grace: float | None = None) -> None:

@@ -68,7 +68,9 @@ class Writer:
         """Every field of the schema in order, then the partition."""
         count = rows.num_rows
         given = dict(zip(rows.schema.names, rows.columns, strict=True))
-        columns = [given[f.key] if f.key in given else self._absent(f, count) for f in schema.fields]
+        columns = [
+            _defaulted(given[f.key], f) if f.key in given else self._absent(f, count) for f in schema.fields
+        ]
         columns.append(pa.repeat(pa.scalar(partition_id, pa.int64()), count))
         return pa.RecordBatch.from_arrays(columns, names=[*(f.key for f in schema.fields), PARTITION])
 
@@ -170,6 +172,13 @@ class Writer:
 
 def _scope(collection: Collection, partition: str) -> int:
     return _partition_id(collection, partition) if partition else ALL_PARTITIONS
+
+
+def _defaulted(column: pa.Array, field: Field) -> pa.Array:
+    """A null counts as left out: where the field has a default, it takes that, nullable or not."""
+    if field.default is None or not column.null_count:
+        return column
+    return column.fill_null(pa.scalar(field.default, arrow_type(field)))
 
 
 def _partition_id(collection: Collection, name: str) -> int:

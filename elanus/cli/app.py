@@ -85,11 +85,12 @@ def root(
 
 
 @app.command(
+    short_help="Run a server in the foreground.",
     epilog=examples(
         "elanus serve --data ./data",
         "elanus serve --port 19531 --management-port 9092",
         "ELANUS_LOG__LEVEL=debug elanus serve --config elanus.yaml",
-    )
+    ),
 )
 def serve(
     data: Annotated[
@@ -129,6 +130,7 @@ def serve(
 
 @app.command(
     name="config",
+    short_help="Print every setting: value, default, meaning, origin.",
     epilog=examples(
         "elanus config", "elanus config --config elanus.yaml", "elanus config --format yaml > elanus.yaml"
     ),
@@ -155,11 +157,12 @@ def show_config(
 
 
 @app.command(
+    short_help="Show what lies in a data directory.",
     epilog=examples(
         "elanus inspect ./data",
         "elanus inspect ./data --segments --verify",
         "elanus inspect ./data --format json",
-    )
+    ),
 )
 def inspect(
     directory: Annotated[

@@ -213,7 +213,10 @@ class Binder:
         if isinstance(left, Column) and isinstance(right, Column):
             self._check_columns(node, left, right)
             return CompareColumns(op, left, right)
-        raise self.scope.error(node, "two fields can be compared only where both are plain scalar fields")
+        hint = self.scope.quoted(node.right) or self.scope.quoted(node.left)
+        raise self.scope.error(
+            node, f"two fields can be compared only where both are plain scalar fields{hint}"
+        )
 
     def _check_columns(self, node: tree.Binary, left: Column, right: Column) -> None:
         numbers = left.type.is_number and right.type.is_number

@@ -154,7 +154,7 @@ class Parser:
             return self.null_test(self.path(tree.Name(start, end, text)))
         elif kind != END:
             return self.literal()
-        raise self.error(f"expected a value{self.after()}")
+        raise self.error(f"expected a value{self.after()}", self.other_spelling())
 
     def literal(self) -> tree.Syntax:
         kind, text, start, end = (
@@ -272,7 +272,7 @@ class Parser:
 
     def close(self, closing: str, opening: str, opened: int) -> None:
         if not self.at(closing):
-            raise self.error(f"expected '{closing}' for the '{opening}' at position {opened}")
+            raise self.error(f"the '{opening}' at position {opened} is not closed: expected '{closing}'")
         self.i += 1
 
     def expect_end(self) -> None:
@@ -284,6 +284,15 @@ class Parser:
         elif self.texts[self.i] in ("is", "IS"):
             hint = "; a null test is 'is null' or 'is not null', with one blank, all lower or all upper case"
         raise self.error(f"expected an operator{self.after()}", hint)
+
+    def other_spelling(self) -> str:
+        """A hint where the two operators that meet here are one of another language."""
+        before, here = self.texts[self.i - 1] if self.i else "", self.texts[self.i]
+        if (before, here) == ("<", ">"):
+            return "; inequality is written '!='"
+        if (before, here) == ("==", "="):
+            return "; equality is written '=='"
+        return ""
 
     def after(self) -> str:
         if self.i == 0:

@@ -99,6 +99,12 @@ class Scope:
         found = difflib.get_close_matches(name, list(known), n=1)
         return f"; did you mean {found[0]!r}?" if found else ""
 
+    def quoted(self, node: tree.Syntax) -> str:
+        """A hint where `node` is a name that no field has: a text whose quotes were forgotten."""
+        if not isinstance(node, tree.Name) or node.text in self.schema.by_name:
+            return ""
+        return f"; if {node.text} is a string, write it in quotes: '{node.text}'"
+
     def _column(self, node: tree.Name, field: Field) -> Column | Json:
         if field.type in _UNBUILT:
             raise self.unimplemented(node, f"{field.type.name} field {field.name!r}")
@@ -110,7 +116,7 @@ class Scope:
     def _dynamic(self, node: tree.Name) -> int:
         dynamic = self.schema.dynamic_field
         if dynamic is None:
-            near = self.nearest(node.text, self.schema.by_name)
+            near = self.nearest(node.text, self.schema.by_name) or self.quoted(node)
             raise self.error(node, f"field {node.text!r} does not exist and the dynamic field is off{near}")
         self.fields.add(dynamic.id)
         return dynamic.id

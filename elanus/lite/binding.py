@@ -33,9 +33,7 @@ def bind() -> None:
     except ModuleNotFoundError as error:
         if error.name != "pymilvus":
             raise
-        raise ImportError(
-            'elanus.lite needs pymilvus: pip install "elanus[lite]"', name="pymilvus"
-        ) from error
+        raise ImportError("elanus.lite needs pymilvus: pip install pymilvus", name="pymilvus") from error
     with _binding:
         for name in _HANDLER_MODULES:
             try:

@@ -271,7 +271,8 @@ def wrong_value(error: Any, origins: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     known = next((k for k in known_keys() if key == k or key.startswith(k + ".")), key)
     value = "" if is_secret(known) else f" cannot be {error['input']!r}"
-    return f"{known} ({origins.get(known, DEFAULT_ORIGIN)}){value}: {error['msg']}"
+    wanted = error["msg"].replace("Input should", "it should", 1).partition(", unable to parse")[0]
+    return f"{known} ({origins.get(known, DEFAULT_ORIGIN)}){value}: {wanted}"
 
 
 def is_secret(key: str) -> bool:

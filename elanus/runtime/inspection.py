@@ -59,6 +59,8 @@ def inspect(directory: Path, verify: bool = False) -> Report:
 
     Raises InvalidParameter where `directory` is not a data directory.
     """
+    if not directory.exists():
+        raise InvalidParameter(f"there is no directory {directory}")
     if not (directory / FORMAT_FILE).exists():
         raise InvalidParameter(
             f"{directory} is not a data directory of elanus: it has no {FORMAT_FILE}. "

@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("pymilvus")
 
+from pymilvus import DataType
+
 from elanus import lite
 from elanus.lite.embedded import embedded, resolve
 from elanus.model.errors import DirectoryInUseError, InvalidParameter
@@ -64,6 +66,26 @@ def test_what_one_client_writes_the_next_one_finds(tmp_path: Path) -> None:
     with lite.connect(str(tmp_path / "demo")) as client:
         client.load_collection("points")
         assert ids(client) == list(range(100))
+
+
+def test_a_null_takes_the_default_of_its_field(tmp_path: Path) -> None:
+    with lite.connect(tmp_path / "d") as client:
+        schema = client.create_schema()
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
+        schema.add_field("rank", DataType.INT64, default_value=3)
+        schema.add_field("color", DataType.VARCHAR, max_length=8, default_value="red", nullable=True)
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="L2")
+        client.create_collection("notes", schema=schema, index_params=index)
+        given = [(7, "blue"), (None, None)]
+        client.insert(
+            "notes",
+            [point | {"rank": r, "color": c} for point, (r, c) in zip(points(0, 2), given, strict=True)],
+        )
+        client.insert("notes", points(2, 1))
+        found = client.query("notes", "id >= 0", output_fields=["rank", "color"])
+        assert [(row["rank"], row["color"]) for row in found] == [(7, "blue"), (3, "red"), (3, "red")]
 
 
 def test_clients_of_one_directory_share_it_and_the_last_one_closes_it(tmp_path: Path) -> None:

@@ -39,6 +39,11 @@ def queries(group: bytes) -> tuple[DataType, npt.NDArray[Any]]:
     except ValueError:
         raise Unimplemented(f"queries of placeholder type {number} are not implemented") from None
     dtype = _DENSE.get(type)
+    if type is DataType.SPARSE_FLOAT_VECTOR and not any(placeholder.values):
+        # What pymilvus makes of an empty list.
+        raise InvalidParameter(
+            "the query vectors are empty; give as many numbers as the field has dimensions"
+        )
     if dtype is None:
         raise Unimplemented(f"queries of type {type.name} are not implemented")
     return type, _matrix(placeholder.values, dtype)

@@ -131,9 +131,18 @@ def _spread(values: pa.Array, field: Field, rows: int, valid: npt.NDArray[np.boo
 
 
 def _check_rows(field: Field, came: int, expected: int, rows: int | None = None) -> None:
-    if came != expected:
-        means = "" if rows is None else f" ({expected} of {rows} rows are not null)"
+    if came == expected:
+        return
+    if rows is not None:
+        means = f" ({expected} of {rows} rows are not null)"
         raise InvalidParameter(f"field {field.name!r} has {came} values; there must be {expected}{means}")
+    raise InvalidParameter(f"field {field.name!r} has {came} values for {expected} rows; {_one_each(field)}")
+
+
+def _one_each(field: Field) -> str:
+    """Where rows have no value, clients leave it out of the column without saying of which row."""
+    why = "" if field.nullable else ", since the field is not nullable"
+    return f"each row needs one{why}"
 
 
 # Scalars -------------------------------------------------------------------------------------------------
@@ -245,8 +254,14 @@ def _vectors(vectors: Any, field: Field, rows: int, valid: npt.NDArray[np.bool_]
 
 def _check_length(field: Field, came: int, values: int) -> None:
     width = vector_bytes(field)
-    if came != values * width:
+    if came == values * width:
+        return
+    if came % width == 0:
         raise InvalidParameter(
-            f"field {field.name!r} has {came} bytes of vectors; {values} vectors of dimension {field.dim} "
-            f"are {values * width}"
+            f"field {field.name!r} has {came // width} vectors of dimension {field.dim} for {values} rows; "
+            f"{_one_each(field)}"
         )
+    raise InvalidParameter(
+        f"field {field.name!r} has {came} bytes of vectors; {values} vectors of dimension {field.dim} "
+        f"are {values * width}: not all of them have that dimension"
+    )

@@ -137,7 +137,10 @@ def check_field(field: Field, limits: Limits) -> None:
 
 def _check_vector(field: Field, limits: Limits) -> None:
     if not field.dim:
-        raise MissingParameter(f"field {field.name!r} has no dim; give the dimension of its vectors")
+        raise MissingParameter(
+            f"field {field.name!r} has no dim, or 0; give the dimension of its vectors, "
+            f"in [{_MIN_DIMENSION}, {limits.dimension}]"
+        )
     if not _MIN_DIMENSION <= field.dim <= limits.dimension:
         raise InvalidParameter(
             f"dim of field {field.name!r} is {field.dim}; "

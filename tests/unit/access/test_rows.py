@@ -116,7 +116,11 @@ def test_vectors_are_not_copied_out_of_the_message() -> None:
     [
         (make_field(DataType.INT64), {"field_name": "g", "type": 5}, "field 'g' does not exist"),
         (make_field(DataType.INT64), {"field_name": "f", "type": 21}, "came as VARCHAR; it must be INT64"),
-        (make_field(DataType.INT64), {"field_name": "f", "type": 5}, "has 0 values; there must be 2"),
+        (
+            make_field(DataType.INT64),
+            {"field_name": "f", "type": 5},
+            "has 0 values for 2 rows; each row needs one, since",
+        ),
         (make_field(DataType.INT64), {"field_name": "$meta", "type": 23}, "has no dynamic fields"),
         (
             make_field(DataType.INT64, nullable=True),
@@ -154,6 +158,12 @@ def test_a_vector_of_the_wrong_dimension_is_refused() -> None:
     wrong.vectors.float_vector.data.append(b"\0" * 16)
     with pytest.raises(InvalidParameter, match="16 bytes of vectors; 1 vectors of dimension 3 are 12"):
         to_batch([wrong], 1, with_field(field))
+
+
+def test_rows_without_a_vector_are_counted() -> None:
+    field = make_field(DataType.FLOAT_VECTOR)
+    with pytest.raises(InvalidParameter, match="has 1 vectors of dimension 3 for 2 rows; each row needs one"):
+        to_batch([as_sent(field, [[1, 2, 3]])], 2, with_field(field))
 
 
 def test_a_narrow_integer_out_of_range_is_refused_with_its_row() -> None:

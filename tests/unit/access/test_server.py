@@ -24,6 +24,14 @@ def test_a_taken_port_is_refused_with_the_way_out(server: GrpcServer, executors:
         GrpcServer({}, executors, port=server.port).start()
 
 
+def test_an_address_of_another_machine_is_refused_with_the_way_out(
+    executors: Executors, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Unavailable, match=r"cannot listen on 192.0.2.1: .* --host"):
+        GrpcServer({}, executors, host="192.0.2.1", port=0).start()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_unix_socket_serves_the_same_table(tmp_path: Path, executors: Executors) -> None:
     def answer(data: bytes, context: Any) -> bytes:
         return b"hello"

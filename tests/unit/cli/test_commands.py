@@ -117,6 +117,11 @@ def test_inspect_ends_with_1_where_there_are_problems(directory: Path, format: s
         assert len(json.loads(shown.stdout)["problems"]) == 1
 
 
+def test_inspect_says_where_there_is_no_directory(tmp_path: Path) -> None:
+    failed = elanus("inspect", str(tmp_path / "none"))
+    assert (failed.returncode, failed.stderr) == (1, f"elanus: there is no directory {tmp_path / 'none'}\n")
+
+
 def test_inspect_refuses_what_is_no_data_directory_in_one_line(tmp_path: Path) -> None:
     failed = elanus("inspect", str(tmp_path))
     assert failed.returncode == 1

@@ -35,8 +35,15 @@ def refusal(text: str, limits: Limits | None = None) -> InvalidExpression:
     [
         ("rank >", 6, "expected a value after '>' at position 6, found end of expression"),
         ("rank > )", 7, "expected a value after '>' at position 7, found ')'"),
-        ("(rank > 1", 9, "expected ')' for the '(' at position 0 at position 9, found end of expression"),
-        ("rank in [1, 2", 13, "expected ']' for the '[' at position 8"),
+        (
+            "(rank > 1",
+            9,
+            "the '(' at position 0 is not closed: expected ')' at position 9, found end of expression",
+        ),
+        ("rank in [1, 2", 13, "the '[' at position 8 is not closed: expected ']'"),
+        ("rank <> 1", 6, "inequality is written '!='"),
+        ("rank === 1", 7, "equality is written '=='"),
+        ("color == blue", 9, "if blue is a string, write it in quotes: 'blue'"),
         ("rank = 1", 5, "equality is written '=='"),
         ("rank == 1 rank", 10, "expected an operator after '1' at position 10, found 'rank'"),
         ("rank # 1", 5, "unexpected character '#' at position 5"),
@@ -155,6 +162,11 @@ def test_any_sequence_of_tokens_is_a_plan_or_a_clear_refusal(text: str) -> None:
 @given(st.text(st.characters(codec=None), max_size=40))
 def test_any_text_is_a_plan_or_a_clear_refusal(text: str) -> None:
     _plan_or_refusal(text)
+
+
+def test_a_string_without_quotes_is_guessed_where_fields_are_dynamic() -> None:
+    with pytest.raises(InvalidExpression, match="if blue is a string, write it in quotes: 'blue'"):
+        parse("shade == blue", DYNAMIC)
 
 
 @settings(max_examples=300, deadline=None)

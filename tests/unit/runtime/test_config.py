@@ -110,9 +110,9 @@ def test_the_metrics_port_of_milvus_is_our_management_port(written: Path) -> Non
     [
         (
             "proxy: {port: 70000}",
-            "proxy.port ({file}:1) cannot be 70000: Input should be less than or equal to 65535",
+            "proxy.port ({file}:1) cannot be 70000: it should be less than or equal to 65535",
         ),
-        ("log:\n  level: loud", "log.level ({file}:2) cannot be 'loud': Input should be 'debug', 'info'"),
+        ("log:\n  level: loud", "log.level ({file}:2) cannot be 'loud': it should be 'debug', 'info'"),
         ("rootCoord: {dmlChannelNum: [1]}", "rootCoord.dmlChannelNum ({file}:1) cannot be [1]"),
     ],
 )
