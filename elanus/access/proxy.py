@@ -25,7 +25,7 @@ from elanus.model.errors import (
 from elanus.model.index_parameters import JSON_PATH
 from elanus.model.nouns import Collection, Database, LoadIntent, LoadState
 from elanus.model.timestamps import from_ms
-from elanus.roles.data import DataCoordinator
+from elanus.roles.data import CompactionCoordinator, CompactionPlan, DataCoordinator
 from elanus.roles.identity import IdentityCoordinator
 from elanus.roles.index import IndexCoordinator
 from elanus.roles.query import QueryCoordinator
@@ -55,6 +55,7 @@ class Proxy:
         index: IndexCoordinator,
         query: QueryCoordinator,
         identity: IdentityCoordinator,
+        compaction: CompactionCoordinator,
         reader: Reader,
         writer: Writer,
         gate: WriteGate,
@@ -67,6 +68,7 @@ class Proxy:
         self._data = data
         self._index = index
         self._query = query
+        self._compaction = compaction
         self._reader = reader
         self._writer = writer
         self._gate = gate
@@ -296,6 +298,18 @@ class Proxy:
 
     def flush_state(self, database: str, collection: str, ts: int) -> bool:
         return self._data.is_flushed(self._catalog.collection_named(database, collection).id, ts)
+
+    # compaction
+
+    def compact(self, collection: Collection, target_bytes: int | None) -> int:
+        """Returns at once; the id is for `compaction_plans`. `target_bytes` None: the usual size."""
+        return self._compaction.compact(collection.id, target_bytes)
+
+    def compaction_plans(self, compaction_id: int) -> list[CompactionPlan]:
+        return self._compaction.plans(compaction_id)
+
+    def compactions_of(self, collection: Collection) -> list[CompactionPlan]:
+        return self._compaction.plans_of(collection.id)
 
     # service
 

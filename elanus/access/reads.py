@@ -213,6 +213,7 @@ class Reader:
             "at_ts": request.at_ts,
             "ignore_growing": request.ignore_growing,
             "fields": fields,
+            "expired_below": now.collection.expired_below(int(time.time() * 1000)),
             "deadline_ms": 0 if remaining is None else int((time.time() + remaining) * 1000),
         }
 

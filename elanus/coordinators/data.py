@@ -173,6 +173,7 @@ class LocalDataCoordinator:
                 bytes=segment.bytes,
                 partitions=tuple(p.partition_id for p in segment.partitions),
                 channel=channel.log,
+                replaces=tuple(int(s.name) for s in segment.replaces),
             )
             for channel in self._collection(collection_id).channels
             for segment in self._manifests.read(channel).segments

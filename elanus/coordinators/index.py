@@ -3,12 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
+from elanus.coordinators.jobs import begin_job, forget_jobs
 from elanus.coordinators.term import Term
 from elanus.model.codes import Code
 from elanus.model.errors import (
@@ -24,11 +24,14 @@ from elanus.model.types import Metric
 from elanus.roles.index import IndexNode, IndexProgress, IndexTask
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
-from elanus.storage.manifests import Manifests, edit_id
+from elanus.storage.manifests import Manifests, edit_id, replace_inputs
 from elanus.storage.meta import Compare, MetaStore, Watch
 from elanus.storage.sequence import Sequence
 
 log = logging.getLogger(__name__)
+
+NAME = "index"
+"""Of its jobs."""
 
 
 class IndexPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +74,7 @@ class LocalIndexCoordinator:
 
     def start(self) -> None:
         """Forgets the jobs of a coordinator that is gone, and looks at every collection once."""
-        stale = [item.key for item in self._meta.range(keys.JOBS)[0]]
-        if stale:
-            self._term.txn([], {}, stale)
+        forget_jobs(self._meta, self._term, NAME)
         self._watch = self._watch_manifests()
         self._thread.start()
         for collection in self._catalog.collections():
@@ -152,6 +153,7 @@ class LocalIndexCoordinator:
         if not any(i.id == index_id for i in self._catalog.indexes(collection_id)):
             raise IndexNotFound(f"index {index_id} of collection {collection_id} does not exist")
         self._term.txn([], {}, [keys.index(collection_id, index_id)])
+        self._plan(self._collection(collection_id))
 
     def drop_collection(self, collection_id: int) -> None:
         with self._defining:  # what is being made at this moment goes as well
@@ -191,11 +193,7 @@ class LocalIndexCoordinator:
         )
 
     def _needs(self, definition: IndexDefinition, segment: Segment) -> bool:
-        return (
-            has_file(definition.type)
-            and segment.rows >= self._policy.min_rows
-            and not any(i.index_id == definition.id for i in segment.indexes)
-        )
+        return needs_index(definition, segment, self._policy.min_rows)
 
     def _follow_manifests(self) -> None:
         missed = False
@@ -228,20 +226,27 @@ class LocalIndexCoordinator:
 
     def _plan(self, collection: Collection) -> None:
         """Submits every build that is missing and not under way."""
-        definitions = self._catalog.indexes(collection.id)
-        if not definitions or collection.dropping:
+        if collection.dropping:
             return
+        definitions = self._catalog.indexes(collection.id)
         for channel in collection.channels:
-            for segment, definition in self._missing(channel, definitions):
-                self._submit(collection, channel, segment, definition)
+            manifest = self._manifests.read(channel)
+            if self._settled(collection.id, manifest) is not manifest:
+                self._settle(collection.id, channel)
+            for segment in manifest.segments:
+                for definition in definitions:
+                    if self._needs(definition, segment):
+                        self._submit(collection, channel, segment, definition)
 
-    def _missing(
-        self, channel: Channel, definitions: list[IndexDefinition]
-    ) -> Iterator[tuple[Segment, IndexDefinition]]:
-        for segment in self._manifests.read(channel).segments:
-            for definition in definitions:
-                if self._needs(definition, segment):
-                    yield segment, definition
+    def _settle(self, collection_id: int, channel: Channel) -> None:
+        """An index was dropped, which compacted segments may have waited for."""
+        key, revision = begin_job(self._term, NAME, self._ids.take(), collection_id)
+        try:
+            self._manifests.edit(
+                channel, edit_id(key, NAME), {key: revision}, lambda m: self._settled(collection_id, m)
+            )
+        finally:
+            self._term.txn([], {}, [key])
 
     def _submit(
         self, collection: Collection, channel: Channel, segment: Segment, definition: IndexDefinition
@@ -254,6 +259,7 @@ class LocalIndexCoordinator:
         task = IndexTask(
             job_id=self._ids.take(),
             collection_id=collection.id,
+            schema=collection.schema,
             channel=channel,
             segment=segment,
             definition=definition,
@@ -288,16 +294,28 @@ class LocalIndexCoordinator:
         return any(d.id == task.definition.id for d in there)
 
     def _run(self, task: IndexTask) -> None:
-        key = keys.job(task.job_id)
-        revision = self._term.txn([], {key: msgspec.json.encode(task)})
-        assert revision is not None, "a job key has no precondition"
+        # Each attempt is a job of its own: garbage collection takes what another one left.
+        task = msgspec.structs.replace(task, job_id=self._ids.take())
+        key, revision = begin_job(self._term, NAME, task.job_id, task.collection_id)
         try:
             file = self._node.build(task)
-            self._manifests.edit(
-                task.channel, edit_id(key, "index"), {key: revision}, lambda m: _with_index(m, task, file)
-            )
+
+            def change(manifest: Manifest) -> Manifest:
+                return self._settled(task.collection_id, _with_index(manifest, task, file))
+
+            self._manifests.edit(task.channel, edit_id(key, NAME), {key: revision}, change)
         finally:
             self._term.txn([], {}, [key])
+
+    def _settled(self, collection_id: int, manifest: Manifest) -> Manifest:
+        """Compacted segments that have all their indexes replace their inputs (rule 6); files of indexes that
+        were dropped are no longer named. The same object where there is nothing to do."""
+        definitions = self._catalog.indexes(collection_id)
+        live = frozenset(d.id for d in definitions)
+        if any(i.index_id not in live for s in manifest.segments for i in s.indexes):
+            segments = tuple(_with_live(s, live) for s in manifest.segments)
+            manifest = msgspec.structs.replace(manifest, segments=segments)
+        return replace_inputs(manifest, lambda s: not any(self._needs(d, s) for d in definitions))
 
     def _collection(self, collection_id: int) -> Collection:
         collection = self._catalog.collection(collection_id)
@@ -309,6 +327,15 @@ class LocalIndexCoordinator:
 def _path(definition: IndexDefinition) -> object:
     """A JSON field may have an index on each of its paths."""
     return definition.params.get(JSON_PATH)
+
+
+def needs_index(definition: IndexDefinition, segment: Segment, min_rows: int) -> bool:
+    """Whether the segment lacks a file of this index. Small segments, and FLAT, do without."""
+    return (
+        has_file(definition.type)
+        and segment.rows >= min_rows
+        and not any(i.index_id == definition.id for i in segment.indexes)
+    )
 
 
 def _with_index(manifest: Manifest, task: IndexTask, file: IndexFile) -> Manifest:
@@ -324,6 +351,10 @@ def _with_index(manifest: Manifest, task: IndexTask, file: IndexFile) -> Manifes
             for s in manifest.segments
         ),
     )
+
+
+def _with_live(segment: Segment, live: frozenset[int]) -> Segment:
+    return msgspec.structs.replace(segment, indexes=tuple(i for i in segment.indexes if i.index_id in live))
 
 
 def _replaced(files: tuple[IndexFile, ...], file: IndexFile) -> tuple[IndexFile, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from elanus.coordinators.term import Term
-from elanus.model.errors import CollectionNotFound, ElanusError, ViewGone
+from elanus.model.errors import CollectionNotFound, ElanusError, NotFoundError, ViewGone
 from elanus.model.nouns import (
     Channel,
     Collection,
@@ -24,7 +24,7 @@ from elanus.model.nouns import (
 from elanus.roles.query import QueryNode, ServedSegment
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
-from elanus.storage.manifests import Manifests
+from elanus.storage.manifests import Manifests, served_segments
 from elanus.storage.meta import Absent, Compare, MetaStore, Watch
 from elanus.storage.objects import ObjectStore
 
@@ -173,8 +173,9 @@ class LocalQueryCoordinator:
         found = []
         for pointer in self._catalog.views(collection_id):
             view = self._stored(pointer)
-            found += [_served(placed) for placed in view.placement]
-            found += self._growing(view)
+            if view is not None:
+                found += [_served(placed) for placed in view.placement]
+                found += self._growing(view)
         return found
 
     def _growing(self, view: View) -> list[ServedSegment]:
@@ -301,16 +302,24 @@ class LocalQueryCoordinator:
             current = served is not None and old is not None and served.name == old.name
             stale = old is not None and start.offset - old.start_offset >= self._policy.refresh_offsets
             if old is not None and old.manifest_version == pointer.version and not stale:
-                if not current:
-                    planned.append(_Planned(self._stored(old), old, item.revision if item else 0, kept=True))
-                continue
+                if current:
+                    continue
+                stored = self._stored(old)
+                if stored is not None:
+                    planned.append(_Planned(stored, old, item.revision if item else 0, kept=True))
+                    continue
             view = self._view(collection, channel, old, pointer, start.offset, start.ts)
             planned.append(_Planned(view, old, item.revision if item else 0))
         return planned
 
-    def _stored(self, pointer: ViewPointer) -> View:
+    def _stored(self, pointer: ViewPointer) -> View | None:
+        """None where it is lost: another one can be made."""
         path = keys.view_path(pointer.channel_id, pointer.name)
-        return codec.decode(self._objects.get(path), View, path)
+        try:
+            return codec.decode(self._objects.get(path), View, path)
+        except NotFoundError:
+            log.warning("the view %s is missing, another one is made", path)
+            return None
 
     def _view(
         self,
@@ -334,13 +343,14 @@ class LocalQueryCoordinator:
             version=version,
             manifest=pointer,
             placement=tuple(
-                ViewSegment(segment=_with_indexes(s, live), node=node) for s in manifest.segments
+                ViewSegment(segment=_with_indexes(s, live), node=node) for s in served_segments(manifest)
             ),
             delete_files=manifest.delete_files,
             range_deletes=manifest.range_deletes,
             growing_node=node,
             start_offset=start_offset,
             start_ts=start_ts,
+            purged_to=manifest.purged_to,
         )
         self._objects.put_if_absent(keys.view_path(channel.id, view.name), codec.encode(view))
         return view
@@ -408,7 +418,7 @@ def _served(placed: ViewSegment) -> ServedSegment:
     return ServedSegment(
         id=int(segment.name),
         rows=segment.rows,
-        bytes=segment.bytes,
+        bytes=segment.bytes + sum(i.bytes for i in segment.indexes),
         nodes=(placed.node,),
         partitions=tuple(p.partition_id for p in segment.partitions),
         indexes=tuple(i.index_id for i in segment.indexes),

@@ -108,14 +108,22 @@ class GrowingSegment:
         deleted = state.deleted.without_first(released) if released else state.deleted
         self._state = _State(tuple(kept), deleted, floor_ts)
 
-    def reader(self, at_ts: int, above_ts: int = 0, partitions: frozenset[int] | None = None) -> Reader:
-        """Rows with `above_ts` < ts <= `at_ts` in `partitions` (None: all), as of `at_ts`.
+    def reader(
+        self,
+        at_ts: int,
+        above_ts: int = 0,
+        partitions: frozenset[int] | None = None,
+        expired_below: int = 0,
+    ) -> Reader:
+        """Rows with `above_ts` < ts <= `at_ts` and ts >= `expired_below` in `partitions` (None: all), as of
+        `at_ts`.
 
         Raises Unavailable where rows above `above_ts` were released.
         """
         state = self._state
         if above_ts < state.released_to:
             raise Unavailable(f"growing rows above {above_ts} were released up to {state.released_to}")
+        above_ts = max(above_ts, expired_below - 1)
         parts: list[Part] = []
         places: list[tuple[_MemoryBlock, int]] = []
         rows = first = 0

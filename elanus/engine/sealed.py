@@ -17,10 +17,17 @@ from elanus.engine.json_column import JsonPaths, Shredded, shred
 from elanus.engine.keys import KeyIndex, Rows
 from elanus.engine.reader import Matrix, Part, Reader, vector_norms
 from elanus.engine.scalar_index import ScalarIndex
-from elanus.engine.segment_file import ColumnStats, OpenFile, SegmentFile
+from elanus.engine.segment_file import (
+    Columns,
+    ColumnStats,
+    KeptColumns,
+    OpenFile,
+    SegmentFile,
+    has_own_file,
+)
 from elanus.engine.visibility import DeletedRows, Mask, Times
 from elanus.model.columns import ALL_PARTITIONS, DELETE_TS, TS
-from elanus.model.errors import CorruptError
+from elanus.model.errors import CorruptError, InvalidParameter
 from elanus.model.nouns import IndexFile, RangeDelete, Segment
 from elanus.model.schema import Field, Schema
 
@@ -32,17 +39,22 @@ class SealedSegment:
     """Rows of a segment's files. One thread applies deletes, any number reads."""
 
     def __init__(
-        self, meta: Segment, schema: Schema, file: SegmentFile, masks_kept: int = MASKS_KEPT
+        self,
+        meta: Segment,
+        schema: Schema,
+        file: SegmentFile,
+        columns: Columns | None = None,
+        masks_kept: int = MASKS_KEPT,
     ) -> None:
         self.meta = meta
         self.schema = schema
-        self._block = _FileBlock(file, schema)
+        self._block = _FileBlock(file, schema, columns or KeptColumns(), meta.prefix)
         self._deleted = DeletedRows()
         self._starts = np.array([r.start for r in file.stats.partitions], np.int64)
         self._ids = np.array([r.partition_id for r in file.stats.partitions], np.int64)
         self._vectors: dict[int, tuple[IndexFile, VectorIndex]] = {}
         self._scalars: dict[int, tuple[IndexFile, ScalarIndex]] = {}
-        self._masks: OrderedDict[tuple[frozenset[int] | None, int], tuple[object, Mask]] = OrderedDict()
+        self._masks: OrderedDict[tuple[frozenset[int] | None, int, int], tuple[object, Mask]] = OrderedDict()
         self._masks_kept = masks_kept
         self._lock = Lock()
         if file.stats.deleted:
@@ -50,22 +62,42 @@ class SealedSegment:
             self._deleted = DeletedRows(stamps.copy())
 
     @classmethod
-    def open(cls, meta: Segment, schema: Schema, open_file: OpenFile) -> "SealedSegment":
-        """Map the files that `open_file` finds by name. Raises CorruptError or NewerFormatError."""
+    def open(
+        cls, meta: Segment, schema: Schema, open_file: OpenFile, columns: Columns | None = None
+    ) -> "SealedSegment":
+        """Read the files that `open_file` finds by name; `columns` keeps what was read.
+
+        Raises CorruptError or NewerFormatError.
+        """
         file = SegmentFile.open(open_file, schema)
         if file.stats.rows != meta.rows:
             raise CorruptError(
                 f"segment {meta.name} has {file.stats.rows} rows; its manifest says {meta.rows}"
             )
-        return cls(meta, schema, file)
+        return cls(meta, schema, file, columns)
 
     @property
     def rows(self) -> int:
         return self._block.rows
 
+    @property
+    def ts(self) -> Times:
+        """(rows,) timestamps."""
+        return self._block.ts
+
+    @property
+    def partitions(self) -> npt.NDArray[np.int64]:
+        """(rows,) partition ids."""
+        ranges = self._block.file.stats.partitions
+        return np.repeat(self._ids, [r.end - r.start for r in ranges])
+
+    def column(self, field: Field) -> pa.Array:
+        """(rows,) values of a field, of deleted rows, too; its default where the files lack it."""
+        return self._block.column(field)
+
     def alter(self, schema: Schema) -> None:
         """Read with a newer schema: fields that the files lack show their default."""
-        self._block = _FileBlock(self._block.file, schema, self._block)
+        self._block = _FileBlock(self._block.file, schema, self._block.columns, self.meta.prefix, self._block)
         self.schema = schema
 
     def apply(self, deletes: Deletes) -> None:
@@ -113,18 +145,27 @@ class SealedSegment:
     def attached(self) -> tuple[IndexFile, ...]:
         return tuple(file for file, _ in (*self._vectors.values(), *self._scalars.values()))
 
-    def reader(self, at_ts: int, partitions: frozenset[int] | None = None) -> Reader:
-        """Rows with ts <= `at_ts` in `partitions` (None: all), without those deleted at or before `at_ts`."""
+    def reader(self, at_ts: int, partitions: frozenset[int] | None = None, expired_below: int = 0) -> Reader:
+        """Rows with `expired_below` <= ts <= `at_ts` in `partitions` (None: all), without those deleted at or
+        before `at_ts`.
+
+        Raises InvalidParameter where rows that were visible then may have been purged.
+        """
+        if at_ts < self.meta.purged_to:
+            raise InvalidParameter(
+                f"a read at timestamp {at_ts} is too old: rows deleted up to {self.meta.purged_to} have been "
+                "purged; start the read again"
+            )
         stats, block, deleted = self._block.file.stats, self._block, self._deleted
         if partitions is not None:
             here = partitions.intersection(self._ids.tolist())
             partitions = None if len(here) == len(self._ids) else here
-        if at_ts < stats.min_ts or partitions == frozenset():
+        if not expired_below <= stats.max_ts or at_ts < stats.min_ts or partitions == frozenset():
             return Reader(self.schema, (), lambda: None)
         return Reader(
             self.schema,
             (Part(block, 0, block.rows, 0),),
-            lambda: self._mask(at_ts, partitions, deleted.mask(at_ts, 0, block.rows)),
+            lambda: self._mask(at_ts, partitions, deleted.mask(at_ts, 0, block.rows), expired_below),
             {file.field_id: index for file, index in self._vectors.values()},
             stats.partitions,
             {(file.field_id, index.path): index for file, index in self._scalars.values()},
@@ -132,19 +173,25 @@ class SealedSegment:
         )
 
     def close(self) -> None:
-        """Let go of the files; readers that are open keep what they use until they go."""
+        """Let go of all memory; readers that are open go on as long as the files are there."""
         self._vectors, self._scalars = {}, {}
+        self._block.columns.forget(self.meta.prefix)
         self._masks.clear()
 
-    def _mask(self, at_ts: int, partitions: frozenset[int] | None, alive: Mask | None) -> Mask | None:
-        """`alive` without rows of other partitions and rows above `at_ts`; the latest few are remembered."""
+    def _mask(
+        self, at_ts: int, partitions: frozenset[int] | None, alive: Mask | None, expired_below: int
+    ) -> Mask | None:
+        """`alive` without rows of other partitions, above `at_ts` and below `expired_below`; the latest few
+        are remembered."""
         stats = self._block.file.stats
         later = at_ts < stats.max_ts
-        if partitions is None and not later:
+        if expired_below <= stats.min_ts:
+            expired_below = 0
+        if partitions is None and not later and not expired_below:
             return alive
         # DeletedRows cuts its masks from one array until a delete changes it: same array, same deletes.
         source = None if alive is None else alive.base
-        key = (partitions, at_ts if later else 0)
+        key = (partitions, at_ts if later else 0, expired_below)
         with self._lock:
             kept = self._masks.get(key)
         if kept is not None and kept[0] is source:
@@ -155,6 +202,8 @@ class SealedSegment:
                 mask[part.start : part.end] = True
         if later:
             mask &= self._block.ts <= np.uint64(at_ts)
+        if expired_below:
+            mask &= self._block.ts >= np.uint64(expired_below)
         if alive is not None:
             mask &= alive
         mask.flags.writeable = False
@@ -170,31 +219,32 @@ class SealedSegment:
 
 
 class _FileBlock:
-    """The columns of a segment's files, each read when it is first needed, and kept."""
+    """The columns of a segment's files, each read when it is needed, and kept by `columns`."""
 
-    def __init__(self, file: SegmentFile, schema: Schema, older: "_FileBlock | None" = None) -> None:
+    def __init__(
+        self,
+        file: SegmentFile,
+        schema: Schema,
+        columns: Columns,
+        prefix: str,
+        older: "_FileBlock | None" = None,
+    ) -> None:
         self.file = file
         self.schema = schema
+        self.columns = columns
         self.rows = file.stats.rows
-        self._columns: dict[int, pa.Array] = dict(older._columns) if older else {}
+        self._prefix = prefix
         self._norms: dict[int, Matrix] = dict(older._norms) if older else {}
         self._paths = JsonPaths()
-        # One reader of the Parquet file at a time; two threads must not read the same column twice either.
-        self._lock: Lock = older._lock if older else Lock()
 
     def column(self, field: Field) -> pa.Array:
-        found = self._columns.get(field.id)
-        if found is None:
-            with self._lock:
-                found = self._columns.get(field.id)
-                if found is None:
-                    found = self._columns[field.id] = self.file.field(field)
-        return found
+        if has_own_file(field):
+            return self.file.field(field)
+        return self.columns.get(f"{self._prefix}/{field.key}", lambda: self.file.field(field))
 
     def json(self, field: Field, path: tuple[str | int, ...]) -> Shredded:
         def read() -> Shredded:
-            with self._lock:
-                found = self.file.json(field, path)
+            found = self.file.json(field, path)
             return shred(self.column(field), path) if found is None else found
 
         return self._paths.get(field.id, path, read)
@@ -208,10 +258,10 @@ class _FileBlock:
             found = self._norms[field.id] = vector_norms(self.column(field), field)
         return found
 
-    @cached_property
+    @property
     def ts(self) -> Times:
-        with self._lock:
-            return self.file.scalar(TS).to_numpy()  # type: ignore[no-any-return]  # pyarrow is untyped
+        stamps = self.columns.get(f"{self._prefix}/{TS}", lambda: self.file.scalar(TS))
+        return stamps.to_numpy()  # type: ignore[no-any-return]  # pyarrow is untyped
 
     @cached_property
     def key_index(self) -> KeyIndex:

@@ -7,9 +7,10 @@ field (see `json_file`) and `stats.json`, which lists the others with length and
 (partition, ts). Every file carries the format version.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any, NamedTuple, Protocol
 
 import google_crc32c
 import msgspec
@@ -150,7 +151,7 @@ def _write_vectors(column: pa.ChunkedArray, order: npt.NDArray[np.int64] | None,
     """One record batch in one file, so that the file maps as one matrix."""
     if column.null_count:
         raise ValueError(f"{path.name}: {column.null_count} vectors are null; a dense vector has a value")
-    array = pa.concat_arrays(column.chunks)
+    array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
     if order is not None:
         array = array.take(pa.array(order))
     with pa.OSFile(str(path), "wb") as file:
@@ -216,24 +217,75 @@ def _file_stats(path: Path) -> FileStats:
 # Reading -------------------------------------------------------------------------------------------------
 
 
+class Columns(Protocol):
+    """Where columns that were read are kept. A key names a column for ever."""
+
+    def get(self, key: str, read: Callable[[], pa.Array]) -> pa.Array: ...
+
+    def forget(self, prefix: str) -> None:
+        """The columns below `prefix` are not wanted any more."""
+
+
+class KeptColumns:
+    """Every column that was read, in memory."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, pa.Array] = {}
+        self._lock = Lock()
+
+    def get(self, key: str, read: Callable[[], pa.Array]) -> pa.Array:
+        found = self._columns.get(key)
+        if found is None:
+            # Two threads must not read the same column twice.
+            with self._lock:
+                found = self._columns.get(key)
+                if found is None:
+                    found = self._columns[key] = read()
+        return found
+
+    def forget(self, prefix: str) -> None:
+        for key in [k for k in self._columns if k.startswith(f"{prefix}/")]:
+            self._columns.pop(key, None)
+
+
+class _Vectors(Mapping[str, pa.Array]):
+    """Vector columns by field, each mapped when it is first needed: an idle segment has no mapping."""
+
+    def __init__(self, paths: Mapping[str, tuple[Path, Field]], rows: int) -> None:
+        self._paths = paths
+        self._rows = rows
+        self._mapped: dict[str, pa.Array] = {}
+
+    def __getitem__(self, key: str) -> pa.Array:
+        found = self._mapped.get(key)
+        if found is None:
+            path, field = self._paths[key]
+            found = self._mapped[key] = _map_vectors(path, field, self._rows)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
 class SegmentFile:
-    """An open segment: vectors mapped, scalar columns read on demand (and not kept here)."""
+    """A segment's files: vectors mapped, scalar columns read on demand (and not kept here). None is open."""
 
     def __init__(
         self,
         stats: SegmentStats,
-        rows: pq.ParquetFile,
+        names: frozenset[str],
         path: Path,
         vectors: Mapping[str, pa.Array],
         shreds: Mapping[str, Path],
     ):
         self._shreds = shreds
-        self._json: dict[str, JsonFile] = {}
         self.stats = stats
-        self._rows = rows
         self._path = path
         self._vectors = vectors
-        self._names = frozenset(rows.schema_arrow.names)
+        self._names = names
 
     @classmethod
     def open(cls, open_file: OpenFile, schema: Schema) -> "SegmentFile":
@@ -251,26 +303,23 @@ class SegmentFile:
                 )
         if ROWS_FILE not in paths:
             raise CorruptError(f"a segment's {STATS_FILE} does not list {ROWS_FILE}")
-        rows = _open_rows(paths[ROWS_FILE], stats.rows)
+        with _open_rows(paths[ROWS_FILE], stats.rows) as rows:
+            names = frozenset(rows.schema_arrow.names)
         vectors = {
-            field.key: _map_vectors(paths[vector_file(field)], field, stats.rows)
+            field.key: (paths[vector_file(field)], field)
             for field in filter(has_own_file, schema.fields)
             if vector_file(field) in paths
         }
         shreds = {field.key: paths[json_file(field)] for field in schema.fields if json_file(field) in paths}
-        return cls(stats, rows, paths[ROWS_FILE], vectors, shreds)
+        return cls(stats, names, paths[ROWS_FILE], _Vectors(vectors, stats.rows), shreds)
 
     def json(self, field: Field, path: JsonPath) -> Shredded | None:
-        """(rows,) what is at `path` of a JSON field; None where the documents have to be parsed.
-
-        One caller at a time.
-        """
+        """(rows,) what is at `path` of a JSON field; None where the documents have to be parsed."""
         file = self._shreds.get(field.key)
         if file is None:
             return None
-        if field.key not in self._json:
-            self._json[field.key] = JsonFile(_open_shreds(file, self.stats.rows), file)
-        return self._json[field.key].at(path)
+        with _open_shreds(file, self.stats.rows) as shreds:
+            return JsonFile(shreds, file).at(path)
 
     def field(self, field: Field) -> pa.Array:
         """(rows,) values of a field: vectors as they are mapped, scalars read anew at each call."""
@@ -289,7 +338,8 @@ class SegmentFile:
     def scalar(self, name: str) -> pa.Array:
         """(rows,) values of a column of rows.parquet."""
         try:
-            column = self._rows.read(columns=[name]).column(0)
+            with _open_rows(self._path, self.stats.rows) as rows:
+                column = rows.read(columns=[name]).column(0)
         except (pa.ArrowException, OSError) as error:
             raise CorruptError(f"column {name} of segment file {self._path}: {error}") from error
         if len(column) != self.stats.rows:
@@ -368,7 +418,7 @@ def _open_parquet(path: Path, rows: int, key: bytes) -> pq.ParquetFile:
 
 def _map_vectors(path: Path, field: Field, rows: int) -> pa.Array:
     try:
-        with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+        with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
             _check_version(file.schema.metadata, path)
             column = file.get_batch(0).column(0)
     except (pa.ArrowException, OSError) as error:

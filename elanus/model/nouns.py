@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from elanus.model.properties import TTL_SECONDS
 from elanus.model.schema import Schema
-from elanus.model.timestamps import Position
+from elanus.model.timestamps import Position, from_ms
 from elanus.model.types import ConsistencyLevel, Metric
 
 ALL_PARTITIONS = -1
@@ -61,6 +62,16 @@ class Collection(Noun, frozen=True, kw_only=True):
 
     def partition(self, name: str) -> Partition | None:
         return next((p for p in self.partitions if p.name == name), None)
+
+    @property
+    def ttl_seconds(self) -> int:
+        """How long a row lives; 0: for ever."""
+        return max(0, int(self.properties.get(TTL_SECONDS, 0)))
+
+    def expired_below(self, now_ms: int) -> int:
+        """Rows with a smaller timestamp have outlived their time at `now_ms`; 0: none has."""
+        ttl = self.ttl_seconds
+        return from_ms(max(0, now_ms - ttl * 1000 + 1)) if ttl else 0
 
 
 class Name(Noun, frozen=True, kw_only=True):
@@ -122,6 +133,8 @@ class Segment(Noun, frozen=True, kw_only=True):
     """Deletes with ts up to this are in the segment's delete column."""
     purged_to: int = 0
     """Rows deleted at or before this ts may be gone: no read below it."""
+    deleted: int = 0
+    """Rows with a timestamp in the delete column."""
     indexes: tuple[IndexFile, ...] = ()
     replaces: tuple["Segment", ...] = ()
     """Inputs of a compaction that a view still serves until this one is indexed."""
@@ -159,6 +172,8 @@ class Manifest(Noun, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
     delete_files: tuple[DeleteFile, ...] = ()
     range_deletes: tuple[RangeDelete, ...] = ()
+    purged_to: int = 0
+    """Rows deleted at or before this ts may be gone with all others of their segment: no read below it."""
     edits: tuple[str, ...] = ()
     """Ids of the edits whose job or owner record still exists."""
 
@@ -203,6 +218,7 @@ class View(Noun, frozen=True, kw_only=True):
     growing_node: int
     start_offset: int
     start_ts: int
+    purged_to: int = 0
 
     @property
     def start(self) -> Position:
@@ -245,6 +261,14 @@ class Owner(Noun, frozen=True, kw_only=True):
 
     node: int
     epoch: int
+
+
+class Job(Noun, frozen=True, kw_only=True):
+    """A job that may commit one edit while its key exists, and that `coordinator` forgets when it starts."""
+
+    coordinator: str
+    collection_id: int
+    started_ms: int
 
 
 class DropCollectionIntent(Noun, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import msgspec
 
 from elanus.model.nouns import Channel, IndexDefinition, IndexFile, Segment
+from elanus.model.schema import Schema
 
 
 class IndexTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,6 +13,7 @@ class IndexTask(msgspec.Struct, frozen=True, kw_only=True):
 
     job_id: int
     collection_id: int
+    schema: Schema
     channel: Channel
     segment: Segment
     definition: IndexDefinition

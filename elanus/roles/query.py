@@ -40,6 +40,8 @@ class ReadCall(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[int, ...] = ()
     """Output fields to deliver with the rows; () where the caller fetches them."""
     deadline_ms: int = 0
+    expired_below: int = 0
+    """Rows with a smaller timestamp have outlived their collection's time to live."""
 
 
 class GroupBy(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from elanus.model.limits import Limits as ProtocolLimits
 from elanus.model.limits import table as limit_table
 from elanus.runtime.config_own import Own
-from elanus.runtime.config_section import Bytes, Count, Limit, MiB, Port, Seconds, Section
+from elanus.runtime.config_section import Bytes, Count, Limit, MiB, Port, Seconds, Section, Share
 from elanus.runtime.logs import Format, Level
 
 # Defaults are declared where they are used; here they get their keys.
@@ -102,10 +102,44 @@ class RootCoord(Section):
 
 class DataCoordSegment(Section):
     max_size: Count = Field(1024, description="Size a segment is made or compacted to, in MB.")
+    small_proportion: Share = Field(
+        0.5, description="A segment below this share of maxSize is small: it is merged with others."
+    )
+
+
+class MixCompaction(Section):
+    trigger_interval: Seconds = Field(
+        60, description="How often the segments are looked at for compaction, in seconds."
+    )
+
+
+class CompactionRatio(Section):
+    threshold: Share = Field(
+        0.2, description="A segment of whose rows this share is deleted or expired is compacted."
+    )
+
+
+class SingleCompaction(Section):
+    ratio: CompactionRatio = CompactionRatio()
+
+
+class Compaction(Section):
+    enable_auto_compaction: bool = Field(True, description="Whether segments are compacted without a call.")
+    mix: MixCompaction = MixCompaction()
+    single: SingleCompaction = SingleCompaction()
+
+
+class Garbage(Section):
+    interval: Seconds = Field(600, description="Garbage is collected this often, in seconds.")
+    drop_tolerance: Seconds = Field(
+        1800, description="What nothing names any more is deleted after this time, in seconds."
+    )
 
 
 class DataCoord(Section):
     segment: DataCoordSegment = DataCoordSegment()
+    compaction: Compaction = Compaction()
+    gc: Garbage = Garbage()
 
 
 class DataNodeSegment(Section):

@@ -1,5 +1,7 @@
 """The keys below `elanus`: bounds for which Milvus has no key, or another meaning."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from elanus.runtime.config_section import Bytes, Count, MiB, Seconds, Section
@@ -124,6 +126,47 @@ class Building(Section):
     )
 
 
+class Compacting(Section):
+    retention_seconds: Seconds = Field(
+        3600, description="Deleted rows are kept this long for reads that go back in time, in seconds."
+    )
+    merge_segments: Annotated[int, Field(ge=2)] = Field(
+        4, description="So many small segments of a shard are merged without a call."
+    )
+    growth: Annotated[float, Field(ge=1)] = Field(
+        2, description="A segment is merged with smaller ones that have at least 1/growth of its size."
+    )
+    jobs: Count = Field(1, description="Compactions at a time.")
+    attempts: Count = Field(3, description="A compaction that fails is tried this often.")
+    retry_seconds: Seconds = Field(2, description="Wait after a compaction that failed, in seconds.")
+    remembered: Count = Field(1024, description="Compactions whose plans can be asked for.")
+    batch_bytes: Bytes = Field(
+        32 * MiB, description="Memory of one batch of one field in a compaction, in bytes."
+    )
+
+
+class Garbage(Section):
+    job_seconds: Seconds = Field(
+        86_400, description="An index build or compaction that takes longer is presumed dead, in seconds."
+    )
+
+
+class Background(Section):
+    """One process beside the server, at low priority, for index builds and compactions."""
+
+    build_elements: Count = Field(
+        1 << 20,
+        description="Indexes of at most so many numbers (rows x dimensions) are built in the server.",
+    )
+    compaction_bytes: Bytes = Field(
+        16 * MiB, description="Segments of at most so many bytes are compacted in the server."
+    )
+    idle_seconds: Seconds = Field(
+        30, description="The background process ends after this time without work, in seconds."
+    )
+    stop_seconds: Seconds = Field(1, description="How long its end is waited for, in seconds.")
+
+
 class Serving(Section):
     load_threads: Count = Field(4, description="Segments that a query node loads at a time.")
     answer_seconds: Seconds = Field(
@@ -155,6 +198,18 @@ class Serving(Section):
     )
 
 
+class ColumnCaching(Section):
+    bytes: Bytes = Field(
+        8192 * MiB, description="Fields of flushed rows in a form that can be mapped, on disk, in bytes."
+    )
+    memory_bytes: Bytes = Field(
+        256 * MiB, description="Small fields of flushed rows that are kept in memory, in bytes."
+    )
+    small_bytes: Bytes = Field(
+        65_536, description="A field of a segment of fewer bytes is kept in memory, not on disk."
+    )
+
+
 class Search(Section):
     block_rows: Count = Field(65_536, description="Rows of one brute-force block.")
     block_bytes: Bytes = Field(32 * MiB, description="Memory of one brute-force block, in bytes.")
@@ -176,6 +231,10 @@ class Own(Section):
     catalogue: Catalogue = Catalogue()
     flush: Flushing = Flushing()
     build: Building = Building()
+    compaction: Compacting = Compacting()
+    garbage: Garbage = Garbage()
+    background: Background = Background()
+    cache: ColumnCaching = ColumnCaching()
     serve: Serving = Serving()
     search: Search = Search()
     shutdown: Shutdown = Shutdown()

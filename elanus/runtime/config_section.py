@@ -12,6 +12,7 @@ Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=-1)]
 """A count or size; -1 is no limit."""
+Share = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 

@@ -26,23 +26,32 @@ from elanus.access.service.executors import Executors
 from elanus.access.snapshots import Snapshots
 from elanus.access.writes import WriteLimits, Writer
 from elanus.coordinators.catalog_writer import CatalogWriter
+from elanus.coordinators.compaction import LocalCompactionCoordinator
+from elanus.coordinators.compaction_policy import CompactionPolicy
 from elanus.coordinators.data import DataLimits, LocalDataCoordinator
+from elanus.coordinators.garbage import GarbageCollector, GarbagePolicy
 from elanus.coordinators.identity import IdentityLimits, LocalIdentityCoordinator
 from elanus.coordinators.index import IndexPolicy, LocalIndexCoordinator
 from elanus.coordinators.query import LocalQueryCoordinator, ViewPolicy
 from elanus.coordinators.root import LocalRootCoordinator, RootLimits
 from elanus.coordinators.term import Term
 from elanus.model.timestamps import Position, from_ms
+from elanus.runtime.background import BackgroundLimits, BackgroundNode
 from elanus.runtime.config import Config
+from elanus.runtime.config_section import MiB
 from elanus.runtime.hardware import hardware
 from elanus.storage.catalog import Catalog
 from elanus.storage.directory import DataDirectory
 from elanus.storage.log.local import LocalLogBroker
 from elanus.storage.manifests import Manifests
 from elanus.storage.meta.sqlite import SqliteMetaStore
+from elanus.storage.objects.cache import FileCache
 from elanus.storage.objects.local import LocalObjectStore
 from elanus.storage.sequence import Sequence
+from elanus.workers.background import Settings
 from elanus.workers.batching import BatchLimits
+from elanus.workers.column_cache import ColumnCache, ColumnLimits
+from elanus.workers.compactor import CompactionLimits, LocalCompactionNode
 from elanus.workers.data_node import LocalDataNode, SealPolicy
 from elanus.workers.index_node import IndexLimits, LocalIndexNode
 from elanus.workers.query_node import LocalQueryNode, QueryLimits
@@ -53,6 +62,7 @@ log = logging.getLogger(__name__)
 NODE_ID = 1
 """Of every role here: there is one of each."""
 SCRATCH = "scratch"
+CACHE = "cache"
 EXIT_SECONDS = 1.0
 """What the operating system gets of the grace time, to end the process."""
 
@@ -110,6 +120,7 @@ class Instance:
         opened.callback(self.broker.close)
         for number in range(self.config.root_coord.dml_channel_num):
             self.broker.create(f"dml_{number}")
+        self._object_directory = directory.objects
         self.objects = LocalObjectStore(directory.objects)
         opened.callback(self.objects.close)
         self.catalog = Catalog(self.meta)
@@ -123,11 +134,18 @@ class Instance:
     def _start_roles(self, opened: ExitStack, scratch: Path) -> None:
         stop = threading.Event()
         self._data_node = self._make_data_node(scratch)
+        self._background = self._make_background(scratch)
         self.query_node = LocalQueryNode(
-            NODE_ID, objects=self.objects, catalog=self.catalog, tails=self.tails, limits=self._query_limits
+            NODE_ID,
+            objects=self.objects,
+            catalog=self.catalog,
+            tails=self.tails,
+            columns=self._make_columns(scratch.parent / CACHE),
+            limits=self._query_limits,
         )
         opened.callback(self.query_node.stop)
-        data = self._make_data(self._term("datacoord", stop, opened))
+        data_term = self._term("datacoord", stop, opened)
+        data = self._make_data(data_term)
         data.check_logs()
         data.start()
         for tail in self.tails:
@@ -137,9 +155,17 @@ class Instance:
         opened.callback(self._data_node.stop)
         data.start_trimming()
         opened.callback(data.stop)
-        index = self._make_index(self._term("indexcoord", stop, opened), scratch)
+        index = self._make_index(self._term("indexcoord", stop, opened))
         index.start()
         opened.callback(index.stop)
+        self.compaction = self._make_compaction(data_term)
+        self.compaction.start()
+        opened.callback(self.compaction.stop)
+        # Ended first: those who wait for its answers end with it.
+        opened.callback(self._background.stop)
+        self.garbage = self._make_garbage(data_term)
+        self.garbage.start()
+        opened.callback(self.garbage.stop)
         query = self._make_query(self._term("querycoord", stop, opened))
         query.start()
         opened.callback(query.stop)
@@ -223,7 +249,7 @@ class Instance:
             ),
         )
 
-    def _make_index(self, term: Term, scratch: Path) -> LocalIndexCoordinator:
+    def _make_index(self, term: Term) -> LocalIndexCoordinator:
         build = self.config.elanus.build
         return LocalIndexCoordinator(
             term,
@@ -231,18 +257,81 @@ class Instance:
             catalog=self.catalog,
             manifests=self.manifests,
             ids=self._ids,
-            node=LocalIndexNode(
-                NODE_ID,
-                objects=self.objects,
-                catalog=self.catalog,
-                scratch=scratch,
-                limits=IndexLimits(threads=build.threads),
-            ),
+            node=self._background,
             policy=IndexPolicy(
                 min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
                 builds=build.builds,
                 attempts=build.attempts,
                 retry_seconds=build.retry_seconds,
+            ),
+        )
+
+    def _make_columns(self, directory: Path) -> ColumnCache:
+        cache = self.config.elanus.cache
+        limits = ColumnLimits(small_bytes=cache.small_bytes, memory_bytes=cache.memory_bytes)
+        return ColumnCache(FileCache(directory, cache.bytes), limits)
+
+    def _make_background(self, scratch: Path) -> BackgroundNode:
+        own = self.config.elanus
+        return BackgroundNode(
+            indexes=LocalIndexNode(
+                objects=self.objects, scratch=scratch, limits=IndexLimits(threads=own.build.threads)
+            ),
+            compactions=LocalCompactionNode(
+                objects=self.objects,
+                scratch=scratch,
+                limits=CompactionLimits(batch_bytes=own.compaction.batch_bytes),
+            ),
+            settings=Settings(
+                objects=self._object_directory,
+                scratch=scratch,
+                build_threads=own.build.threads,
+                batch_bytes=own.compaction.batch_bytes,
+                idle_seconds=own.background.idle_seconds,
+            ),
+            limits=BackgroundLimits(
+                build_elements=own.background.build_elements,
+                compaction_bytes=own.background.compaction_bytes,
+                stop_seconds=own.background.stop_seconds,
+            ),
+        )
+
+    def _make_compaction(self, term: Term) -> LocalCompactionCoordinator:
+        own, coordinator = self.config.elanus.compaction, self.config.data_coord
+        return LocalCompactionCoordinator(
+            term,
+            meta=self.meta,
+            catalog=self.catalog,
+            manifests=self.manifests,
+            ids=self._ids,
+            node=self._background,
+            policy=CompactionPolicy(
+                automatic=coordinator.compaction.enable_auto_compaction,
+                target_bytes=coordinator.segment.max_size * MiB,
+                small_share=coordinator.segment.small_proportion,
+                merge_segments=own.merge_segments,
+                growth=own.growth,
+                dead_share=coordinator.compaction.single.ratio.threshold,
+                retention_seconds=own.retention_seconds,
+                check_seconds=coordinator.compaction.mix.trigger_interval,
+                jobs=own.jobs,
+                attempts=own.attempts,
+                retry_seconds=own.retry_seconds,
+                remembered=own.remembered,
+            ),
+            index_min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
+        )
+
+    def _make_garbage(self, term: Term) -> GarbageCollector:
+        garbage = self.config.data_coord.gc
+        return GarbageCollector(
+            term,
+            meta=self.meta,
+            objects=self.objects,
+            policy=GarbagePolicy(
+                interval_seconds=garbage.interval,
+                grace_seconds=garbage.drop_tolerance,
+                job_seconds=self.config.elanus.garbage.job_seconds,
             ),
         )
 
@@ -338,6 +427,7 @@ class Instance:
             index=index,
             query=query,
             identity=identity,
+            compaction=self.compaction,
             reader=reader,
             writer=writer,
             gate=gate,

@@ -32,6 +32,9 @@ INDEX_OBJECTS = "indexes/"
 MANIFEST_OBJECTS = "manifests/"
 VIEW_OBJECTS = "views/"
 
+FLUSHED = "o"
+MADE = "j"
+
 
 def database(database_id: int) -> str:
     return f"{DATABASES}{database_id}"
@@ -118,16 +121,27 @@ def sequence(sequence_name: str) -> str:
     return f"{SEQUENCES}{sequence_name}"
 
 
-def segment_prefix(collection_id: int, channel_id: int, segment: str) -> str:
-    return f"{SEGMENT_OBJECTS}{collection_id}/{channel_id}/{segment}"
+def flushed_by(epoch: int) -> str:
+    """The folder, in each of its channel's, of what one owner of the channel flushed."""
+    return f"{FLUSHED}{epoch}"
 
 
-def delete_path(collection_id: int, channel_id: int, file: str) -> str:
-    return f"{DELETE_OBJECTS}{collection_id}/{channel_id}/{file}"
+def made_by(job_id: int) -> str:
+    """The folder, in each of its channel's, of what one job made."""
+    return f"{MADE}{job_id}"
 
 
-def index_path(collection_id: int, channel_id: int, segment: str, index_id: int, job_id: int) -> str:
-    return f"{INDEX_OBJECTS}{collection_id}/{channel_id}/{segment}/{index_id}-{job_id}"
+def segment_prefix(collection_id: int, channel_id: int, producer: str, segment: str) -> str:
+    """`producer`: `flushed_by` or `made_by`; it tells garbage collection whether an edit may still come."""
+    return f"{SEGMENT_OBJECTS}{collection_id}/{channel_id}/{producer}/{segment}"
+
+
+def delete_path(collection_id: int, channel_id: int, producer: str, file: str) -> str:
+    return f"{DELETE_OBJECTS}{collection_id}/{channel_id}/{producer}/{file}"
+
+
+def index_path(collection_id: int, channel_id: int, job_id: int, segment: str, index_id: int) -> str:
+    return f"{INDEX_OBJECTS}{collection_id}/{channel_id}/{made_by(job_id)}/{segment}-{index_id}"
 
 
 def manifest_path(channel_id: int, body: str) -> str:

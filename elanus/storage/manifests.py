@@ -141,13 +141,28 @@ def edit_id(holder_key: str, number: int | str) -> str:
     return f"{holder_key}#{number}"
 
 
+def flush_edit(channel_id: int, epoch: int, number: int) -> str:
+    """The edit of flush `number` by the channel's owner of `epoch`; numbers of an epoch grow."""
+    return edit_id(keys.owner(channel_id), f"{epoch}.{number}")
+
+
+def last_flush(manifest: Manifest, epoch: int) -> int:
+    """The number of the last flush of this epoch that is in the manifest; 0 where there is none.
+
+    An earlier one of the epoch is in it, too, or never will be: a flush whose floor is passed is refused.
+    """
+    start = flush_edit(manifest.channel_id, epoch, 0).removesuffix("0")
+    found = [int(e.removeprefix(start)) for e in manifest.edits if e.startswith(start)]
+    return max(found, default=0)
+
+
 def _holder(edit: str) -> str:
     return edit.partition("#")[0]
 
 
 def leave_passed_deletes(manifest: Manifest) -> Manifest:
     """Drops the delete files and range deletes that every older segment has passed (rule 9)."""
-    segments = [s for listed in manifest.segments for s in _with_inputs(listed)]
+    segments = with_inputs(manifest)
 
     def needed(ts: int) -> bool:
         return any(s.min_ts < ts and s.deletes_applied_to < ts for s in segments)
@@ -159,5 +174,43 @@ def leave_passed_deletes(manifest: Manifest) -> Manifest:
     )
 
 
+def with_inputs(manifest: Manifest) -> list[Segment]:
+    """Every segment that the manifest names; those that a compaction's outputs wait to replace, too."""
+    found = {s.name: s for listed in manifest.segments for s in _with_inputs(listed)}
+    return list(found.values())
+
+
+def served_segments(manifest: Manifest) -> list[Segment]:
+    """What a view holds: a compaction's outputs, or its inputs while those wait for an index (rule 6).
+
+    Outputs of one compaction name the same inputs, and stop to name them in one edit.
+    """
+    found = {s.name: s for listed in manifest.segments for s in _served(listed)}
+    return list(found.values())
+
+
+def replace_inputs(manifest: Manifest, ready: Callable[[Segment], bool]) -> Manifest:
+    """Lets outputs take their inputs' place where all outputs of a compaction are `ready`."""
+    waiting: dict[tuple[str, ...], bool] = {}
+    for segment in manifest.segments:
+        inputs = _names(segment.replaces)
+        waiting[inputs] = waiting.get(inputs, True) and ready(segment)
+    if not any(inputs and done for inputs, done in waiting.items()):
+        return manifest
+    segments = tuple(
+        msgspec.structs.replace(s, replaces=()) if waiting[_names(s.replaces)] else s
+        for s in manifest.segments
+    )
+    return leave_passed_deletes(msgspec.structs.replace(manifest, segments=segments))
+
+
+def _served(segment: Segment) -> list[Segment]:
+    return [s for i in segment.replaces for s in _served(i)] if segment.replaces else [segment]
+
+
 def _with_inputs(segment: Segment) -> list[Segment]:
     return [segment, *(s for i in segment.replaces for s in _with_inputs(i))]
+
+
+def _names(segments: tuple[Segment, ...]) -> tuple[str, ...]:
+    return tuple(s.name for s in segments)

@@ -130,6 +130,7 @@ def kind_of(call: SearchCall, queries: Queries) -> Hashable | None:
         call.partitions,
         call.at_ts,
         call.ignore_growing,
+        call.expired_below,
         call.fields,
     )
 

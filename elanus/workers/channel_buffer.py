@@ -78,6 +78,8 @@ class ChannelBuffer:
     """Where the channel was read from: its floor, or the log's mark where that is higher."""
     guard_revision: int
     """Revision of the channel's owner key: whoever edits the manifest compares it."""
+    epoch: int = 0
+    """Which time the channel was given to a data node: names what this one writes."""
     entries: list[_Entry] = field(default_factory=list)
     bytes: int = 0
     oldest_seconds: float = 0.0

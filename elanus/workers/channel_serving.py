@@ -199,22 +199,27 @@ class ChannelServing:
             return self.idle
 
     def readers(
-        self, served: ServedView, at_ts: int, partitions: frozenset[int] | None, growing: bool = True
+        self,
+        served: ServedView,
+        at_ts: int,
+        partitions: frozenset[int] | None,
+        growing: bool = True,
+        expired_below: int = 0,
     ) -> list[Reader]:
-        """Everything visible at `at_ts`, every record up to it having been applied; `growing` False: only
-        what is sealed."""
+        """Everything visible at `at_ts`, every record up to it having been applied, without rows that have a
+        timestamp below `expired_below`; `growing` False: only what is sealed."""
         floor = served.view.manifest.floor_ts
-        purged = max((s.meta.purged_to for s in served.segments), default=0)
+        purged = served.view.purged_to
         if at_ts < purged:
             raise InvalidParameter(
-                f"a read at timestamp {at_ts} is too old: rows deleted up to {purged} have been purged; "
-                "start the read again"
+                f"a read at timestamp {at_ts} is too old: rows deleted up to {purged} have been "
+                "purged; start the read again"
             )
         with self.lock:
             self._settle()
-            found = [s.reader(at_ts, partitions) for s in served.segments]
+            found = [s.reader(at_ts, partitions, expired_below) for s in served.segments]
             if growing:
-                tail = self.growing.reader(at_ts, floor, partitions)
+                tail = self.growing.reader(at_ts, floor, partitions, expired_below)
                 if tail.rows or not found:
                     found.append(tail)
             return found

@@ -16,13 +16,13 @@ from elanus.engine.reader import default_column
 from elanus.engine.segment_file import write_segment
 from elanus.model.columns import PARTITION, TS
 from elanus.model.errors import ConflictError, NotFoundError, NotReady, StorageError
-from elanus.model.nouns import Channel, Collection, DeleteFile, Manifest, Segment
+from elanus.model.nouns import Channel, Collection, DeleteFile, Manifest, Owner, Segment
 from elanus.model.schema import Schema
 from elanus.model.timestamps import Position
 from elanus.roles.data import ChannelState
-from elanus.storage import keys
+from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
-from elanus.storage.manifests import Manifests, edit_id, leave_passed_deletes
+from elanus.storage.manifests import Manifests, flush_edit, leave_passed_deletes
 from elanus.storage.meta import MetaStore
 from elanus.storage.objects import ObjectStore
 from elanus.storage.sequence import Sequence
@@ -226,7 +226,7 @@ class LocalDataNode:
             cut=cut,
             segments=tuple(self._write_rows(buffer, cut, rows, id) for rows, id in parts if rows),
             deletes=self._write_deletes(buffer, cut, number),
-            edit=edit_id(keys.owner(buffer.channel.id), number),
+            edit=flush_edit(buffer.channel.id, buffer.epoch, number),
         )
 
     def _commit(self, buffer: ChannelBuffer, seal: Seal) -> None:
@@ -265,7 +265,8 @@ class LocalDataNode:
     ) -> Segment:
         schema = self._schema(buffer.collection_id, cut.schema_version)
         name = f"{number}"
-        prefix = keys.segment_prefix(buffer.collection_id, buffer.channel.id, name)
+        producer = keys.flushed_by(buffer.epoch)
+        prefix = keys.segment_prefix(buffer.collection_id, buffer.channel.id, producer, name)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="seal-") as directory:
             table = pa.Table.from_batches([_complete(batch, schema) for batch in batches])
             summary = write_segment(table, schema, Path(directory))
@@ -285,7 +286,8 @@ class LocalDataNode:
     def _write_deletes(self, buffer: ChannelBuffer, cut: Cut, number: int) -> DeleteFile | None:
         if cut.deletes is None:
             return None
-        path = keys.delete_path(buffer.collection_id, buffer.channel.id, f"{number}")
+        producer = keys.flushed_by(buffer.epoch)
+        path = keys.delete_path(buffer.collection_id, buffer.channel.id, producer, f"{number}")
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="seal-") as directory:
             local = Path(directory) / "deletes"
             write_delete_file(cut.deletes.table, local)
@@ -312,6 +314,7 @@ class LocalDataNode:
             floor=Position(pointer.floor_offset, pointer.floor_ts),
             start=start,
             guard_revision=item.revision,
+            epoch=codec.decode(item.value, Owner, item.key).epoch,
         )
 
     def _state(self, buffer: ChannelBuffer) -> ChannelState:

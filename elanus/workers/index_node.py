@@ -10,14 +10,12 @@ from elanus.engine import index as indexes
 from elanus.engine import scalar_index as scalars
 from elanus.engine.segment_file import SegmentFile
 from elanus.model.columns import as_floats, as_matrix
-from elanus.model.errors import NotFoundError
 from elanus.model.index_parameters import JSON_PATH
 from elanus.model.nouns import IndexDefinition, IndexFile
 from elanus.model.schema import Field
 from elanus.model.types import DataType
 from elanus.roles.index import IndexTask
 from elanus.storage import keys
-from elanus.storage.catalog import Catalog
 from elanus.storage.objects import ObjectStore
 
 
@@ -29,29 +27,22 @@ class IndexLimits(msgspec.Struct, frozen=True, kw_only=True):
 class LocalIndexNode:
     """One index node in this process: `roles.IndexNode`."""
 
-    def __init__(
-        self, node_id: int, *, objects: ObjectStore, catalog: Catalog, scratch: Path, limits: IndexLimits
-    ) -> None:
-        self.node_id = node_id
+    def __init__(self, *, objects: ObjectStore, scratch: Path, limits: IndexLimits) -> None:
         self._objects = objects
-        self._catalog = catalog
         self._scratch = scratch
         self._limits = limits
 
     def build(self, task: IndexTask) -> IndexFile:
-        collection = self._catalog.collection(task.collection_id)
-        if collection is None:
-            raise NotFoundError(f"collection {task.collection_id} was dropped")
         segment, definition = task.segment, task.definition
-        field = collection.schema.by_id[definition.field_id]
+        field = task.schema.by_id[definition.field_id]
         with ExitStack() as stack:
 
             def open_file(name: str) -> Path:
                 return stack.enter_context(self._objects.open_local(f"{segment.prefix}/{name}")).path
 
-            file = SegmentFile.open(open_file, collection.schema)
+            file = SegmentFile.open(open_file, task.schema)
             built = self._built(file, field, definition)
-        path = keys.index_path(task.collection_id, task.channel.id, segment.name, definition.id, task.job_id)
+        path = keys.index_path(task.collection_id, task.channel.id, task.job_id, segment.name, definition.id)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="index-") as directory:
             local = Path(directory) / "index"
             built.save(local)

@@ -42,6 +42,7 @@ from elanus.storage.catalog import Catalog
 from elanus.storage.objects import ObjectStore
 from elanus.workers.batching import Batches, BatchLimits
 from elanus.workers.channel_serving import ChannelServing, ServedView
+from elanus.workers.column_cache import ColumnCache
 from elanus.workers.tail import Tails
 
 log = logging.getLogger(__name__)
@@ -73,12 +74,20 @@ class LocalQueryNode:
     """One query node in this process: `roles.QueryNode`."""
 
     def __init__(
-        self, node_id: int, *, objects: ObjectStore, catalog: Catalog, tails: Tails, limits: QueryLimits
+        self,
+        node_id: int,
+        *,
+        objects: ObjectStore,
+        catalog: Catalog,
+        tails: Tails,
+        columns: ColumnCache,
+        limits: QueryLimits,
     ) -> None:
         self.node_id = node_id
         self._objects = objects
         self._catalog = catalog
         self._tails = tails
+        self._columns = columns
         self._limits = limits
         self._channels: dict[int, ChannelServing] = {}
         self._batches = Batches(limits.batches)
@@ -168,7 +177,9 @@ class LocalQueryNode:
                 continue
             segment = here.get(placed.segment.name)
             if segment is None:
-                segment = SealedSegment.open(placed.segment, schema, self._opener(placed.segment))
+                segment = SealedSegment.open(
+                    placed.segment, schema, self._opener(placed.segment), self._columns
+                )
                 deletes = deletes or self._deletes(view)
                 self._hide_deleted(segment, view, deletes)
                 loaded[placed.segment.name] = segment
@@ -287,7 +298,7 @@ class LocalQueryNode:
                         f"a read at timestamp {at} is ahead of log {served.view.log}, which is at {applied}: "
                         "it is not the timestamp of an iterator's first page; start the iterator again"
                     )
-                found = serving.readers(served, at, partitions, not call.ignore_growing)
+                found = serving.readers(served, at, partitions, not call.ignore_growing, call.expired_below)
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)

@@ -20,6 +20,12 @@ SETTINGS: dict[str, bool | int | float | str] = {
     "elanus__serve__viewGraceSeconds": 0.05,
     "elanus__serve__refreshOffsets": 8,
     "elanus__serve__deleteBatchKeys": 16,
+    "dataCoord__compaction__mix__triggerInterval": 0.05,
+    "elanus__compaction__mergeSegments": 2,
+    "elanus__compaction__retentionSeconds": 0.01,
+    "dataCoord__gc__interval": 0.1,
+    # Longer than a copy takes, so that what it has copied names nothing that went while it was made.
+    "dataCoord__gc__dropTolerance": 2.0,
 }
 
 
@@ -59,9 +65,11 @@ class Deployment:
 def copy(source: Path, target: Path) -> None:
     """A copy of an open directory to which nobody writes: as of one moment, though its jobs go on.
 
-    Logs first and objects last: a manifest never refers to records or objects that came after it.
+    Logs first and objects last: a manifest never refers to records or objects that came after it. Objects
+    first as well: what the manifest names may be garbage, and collected, by the time all else is copied.
     """
     target.mkdir()
+    shutil.copytree(source / "objects", target / "objects", copy_function=copy_if_there)
     shutil.copy(source / "elanus.json", target)
     while True:
         before = listing(source / "logs")
@@ -74,7 +82,7 @@ def copy(source: Path, target: Path) -> None:
         closing(sqlite3.connect(target / "meta.db")) as to,
     ):
         meta.backup(to)
-    shutil.copytree(source / "objects", target / "objects", copy_function=copy_if_there)
+    shutil.copytree(source / "objects", target / "objects", copy_function=copy_if_there, dirs_exist_ok=True)
 
 
 def listing(path: Path) -> dict[Path, tuple[int, int]]:

@@ -16,6 +16,7 @@ from elanus.storage.manifests import Manifests, edit_id
 from elanus.workers.data_node import LocalDataNode
 from elanus.workers.tail import Tails
 from tests.rules.stage import (
+    SCHEMA,
     Barrier,
     Stage,
     channel,
@@ -286,6 +287,7 @@ def test_an_index_of_a_segment_that_has_left_is_not_listed(stage: Stage) -> None
     task = IndexTask(
         job_id=1,
         collection_id=1,
+        schema=SCHEMA,
         channel=of,
         segment=gone,
         definition=IndexDefinition(id=1, collection_id=1, field_id=1, name="v", type="HNSW"),

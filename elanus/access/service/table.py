@@ -18,6 +18,7 @@ from elanus.access.service.loading import Loading
 from elanus.access.service.partitions import Partitions
 from elanus.access.service.reads import Reads
 from elanus.access.service.roles import Roles
+from elanus.access.service.segments import Segments
 from elanus.access.service.system import Identity, System
 from elanus.access.service.topology import Topology
 from elanus.access.service.users import Users
@@ -69,6 +70,7 @@ def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Rou
     roles = Roles(proxy, limits)
     topology = Topology(proxy, identity)
     reads = Reads(proxy, limits)
+    segments = Segments(proxy)
     return {
         "Connect": Route(system.connect),
         "GetVersion": Route(system.version),
@@ -142,9 +144,12 @@ def _routes(proxy: "Proxy", limits: Limits, identity: Identity) -> dict[str, Rou
         "BackupRBAC": Route(roles.backup),
         "RestoreRBAC": Route(roles.restore),
         "GetReplicas": Route(topology.replicas),
-        "GetPersistentSegmentInfo": Route(topology.persistent_segments),
-        "GetQuerySegmentInfo": Route(topology.served_segments),
         "GetMetrics": Route(topology.metrics),
+        "ManualCompaction": Route(segments.compact),
+        "GetCompactionState": Route(segments.compaction_state),
+        "GetCompactionStateWithPlans": Route(segments.compaction_plans),
+        "GetPersistentSegmentInfo": Route(segments.stored),
+        "GetQuerySegmentInfo": Route(segments.served),
         "Search": Route(reads.search, Lane.READ),
         "Query": Route(reads.query, Lane.READ),
     }

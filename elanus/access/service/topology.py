@@ -1,4 +1,4 @@
-"""What is where: replicas, sealed and served segments, and the machine under it all."""
+"""What is where: replicas, and the machine under it all."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,6 @@ from elanus.access.requests import Hardware
 from elanus.access.service.collections import virtual_name
 from elanus.access.service.system import Identity
 from elanus.model.codes import Code
-from elanus.model.columns import ALL_PARTITIONS
 from elanus.model.errors import ElanusError, InvalidParameter
 
 if TYPE_CHECKING:
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
 # Any below: protobuf messages of the private pool have no static types; answers to GetMetrics are JSON.
 
-_GROWING, _SEALED, _FLUSHED = 2, 3, 4
-"""`common.SegmentState`."""
-_LEVEL = 2
-"""`common.SegmentLevel.L1`: rows, not deletes, and not clustered."""
 _SYSTEM_INFO = "system_info"
 _ROLES = ("proxy", "rootcoord", "datacoord", "querycoord", "datanode", "querynode")
 _RESOURCE_GROUP = "__default_resource_group"
@@ -51,45 +46,6 @@ class Topology:
                     )
                     for v in replica.views
                 ],
-            )
-        return answer
-
-    def persistent_segments(self, call: Call, request: Any) -> Any:
-        found = self._proxy.collection(request.dbName or call.database, request.collectionName)
-        answer = messages.GetPersistentSegmentInfoResponse()
-        wanted = set(request.states) or {_FLUSHED}
-        channels = {c.id: c for c in found.channels}
-        for segment in self._proxy.topology.sealed(found) if _FLUSHED in wanted else ():
-            answer.infos.add(
-                segmentID=segment.id,
-                collectionID=found.id,
-                partitionID=_partition(segment.partitions),
-                num_rows=segment.rows,
-                state=_FLUSHED,
-                level=_LEVEL,
-                is_sorted=True,
-                insert_channel=virtual_name(channels[segment.channel_id], found),
-            )
-        return answer
-
-    def served_segments(self, call: Call, request: Any) -> Any:
-        found = self._proxy.collection(request.dbName or call.database, request.collectionName)
-        answer = messages.GetQuerySegmentInfoResponse()
-        for served in self._proxy.topology.served(found):
-            segment = served.segment
-            answer.infos.add(
-                segmentID=segment.id,
-                collectionID=found.id,
-                partitionID=_partition(segment.partitions),
-                mem_size=segment.bytes,
-                num_rows=segment.rows,
-                index_name=served.index.name if served.index else "",
-                indexID=served.index.id if served.index else 0,
-                nodeID=segment.nodes[0],
-                nodeIds=segment.nodes,
-                state=_GROWING if segment.growing else _SEALED,
-                level=_LEVEL,
-                is_sorted=not segment.growing,
             )
         return answer
 
@@ -145,8 +101,3 @@ class Topology:
             "quota_metrics": None,
             "collection_metrics": None,
         }
-
-
-def _partition(partitions: tuple[int, ...]) -> int:
-    """A segment holds rows of several partitions; a client is shown the one, or that there is no one."""
-    return partitions[0] if len(partitions) == 1 else ALL_PARTITIONS

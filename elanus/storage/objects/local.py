@@ -51,14 +51,18 @@ class ObjectFile:
 class LocalObjectStore:
     """An `ObjectStore`. Objects are files; what is being written lies apart until it is whole."""
 
-    def __init__(self, directory: Path) -> None:
-        """Makes the directory where it is missing, removes what a crash left. Raises StorageError."""
+    def __init__(self, directory: Path, *, shared: bool = False) -> None:
+        """Makes the directory where it is missing, removes what a crash left. Raises StorageError.
+
+        `shared`: another process has it open, whose unfinished files stay.
+        """
         self._directory = directory
         self._temporary = directory / _TEMPORARY
         self._folders = threading.Lock()
         """Held while a folder is made for an object or removed because it is empty."""
         try:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            if not shared:
+                shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary.mkdir(parents=True, exist_ok=True)
             fsync_directory(directory)
             fsync_directory(directory.parent)

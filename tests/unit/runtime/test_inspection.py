@@ -115,7 +115,7 @@ def seal(objects: LocalObjectStore, scratch: Path) -> tuple[Segment, DeleteFile]
         columns.TS, pa.array(np.arange(1, SEALED + 1, dtype=np.uint64))
     )
     summary = write_segment(table, SCHEMA, files)
-    prefix = keys.segment_prefix(3, 7, "s1")
+    prefix = keys.segment_prefix(3, 7, keys.flushed_by(1), "s1")
     for name in summary.files:
         objects.put(f"{prefix}/{name}", files / name)
     segment = Segment(
@@ -125,7 +125,7 @@ def seal(objects: LocalObjectStore, scratch: Path) -> tuple[Segment, DeleteFile]
     schema = delete_schema(SCHEMA)
     deletes = scratch / "deletes"
     write_delete_file(pa.table([pa.array([1], f.type) for f in schema], schema=schema), deletes)
-    path = keys.delete_path(3, 7, "d1")
+    path = keys.delete_path(3, 7, keys.flushed_by(1), "d1")
     objects.put(path, deletes)
     return segment, DeleteFile(name="d1", path=path, rows=1, min_ts=1, max_ts=1)
 
@@ -272,7 +272,7 @@ def make_the_log_anew(written: Written) -> None:
         (lose_a_vector_file, "101.arrow"),
         (shorten_a_segment_file, "rows.parquet"),
         (lose_the_statistics, "stats.json"),
-        (lose_a_delete_file, "deletes/3/7/d1"),
+        (lose_a_delete_file, "deletes/3/7/o1/d1"),
         (lose_the_manifest, "manifests/7/"),
         (flip_a_bit_in_the_middle_of_the_log, "is damaged"),
         (lose_a_log_file, "is missing"),
