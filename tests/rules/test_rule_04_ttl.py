@@ -11,6 +11,7 @@ from elanus.coordinators import compaction
 from elanus.model.properties import TTL_SECONDS
 from elanus.runtime.standalone import Instance
 from tests.rules.stage import SCHEMA, Stage, channel, count, flush, insert, read, wait_for
+from tests.rules.test_rule_03_iterators import page
 from tests.rules.test_rule_06_compaction import AT_ONCE, UNASKED, compact
 
 TTL = 1000
@@ -58,7 +59,9 @@ def test_rows_whose_time_is_over_are_seen_by_no_read(stage: Stage, clock: Clock)
     clock.ahead = TTL + 60
     assert read(instance) == []
     assert count(instance) == 0
+    assert page(instance)[0] == []
     clock.ahead = 0
+    assert len(page(instance)[0]) == 2
     assert count(instance) == 2, "it is the proxy's clock that counts"
 
 

@@ -111,6 +111,7 @@ def test_an_idle_node_searches_at_once_and_a_limit_of_one_never_waits() -> None:
         {"fields": (1,)},
         {"at_ts": 9},
         {"ignore_growing": True},
+        {"expired_below": 5},
         {"metric": "IP"},
     ],
 )
