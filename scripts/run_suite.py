@@ -52,7 +52,7 @@ PARTS: dict[str, tuple[Step, ...]] = {
     "project": (tests("tests/project", 120),),
     "unit": (tests("tests/unit", 600),),
     "conformance": (tests("tests/conformance", 180),),
-    "rules": (tests("tests/rules", 180),),
+    "rules": (tests("tests/rules", 300),),
     "machine": (tests("tests/machine", 240),),
     "crash": (tests("tests/crash", 300),),
     "acceptance": (tests("tests/acceptance", 600),),

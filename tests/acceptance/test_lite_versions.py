@@ -45,7 +45,8 @@ OK
 def test_a_walk_passes(version: str, program: str, prints: str, tmp_path: Path) -> None:
     interpreter = environment(f"pymilvus=={version}")
     libraries = [str(REPOSITORY), sysconfig.get_paths()["purelib"]]
-    command = [str(interpreter), "-c", RUN, *libraries, str(PROGRAMS / program), str(tmp_path)]
+    python = [str(interpreter), "-X", "faulthandler", "-c", RUN]
+    command = [*python, *libraries, str(PROGRAMS / program), str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert ran.stdout == prints
