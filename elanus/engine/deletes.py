@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from elanus.engine.keys import KeyIndex, Probe, Rows
-from elanus.model.columns import ALL_PARTITIONS, PARTITION, TS, arrow_type
+from elanus.model.columns import ALL_PARTITIONS, PARTITION, TS, UNREADABLE, arrow_type
 from elanus.model.errors import CorruptError, NewerFormatError
 from elanus.model.records import KEY
 from elanus.model.schema import Schema
@@ -113,7 +113,7 @@ def read_delete_file(path: Path) -> Deletes:
     """Raises CorruptError or NewerFormatError with the file's name."""
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise CorruptError(f"delete file {path} cannot be read: {error}") from error
     version = int((table.schema.metadata or {}).get(_FORMAT_KEY, b"0"))
     if version > FORMAT:

@@ -35,6 +35,7 @@ from elanus.engine.json_column import (
     shred,
 )
 from elanus.engine.json_column import Path as JsonPath
+from elanus.model.columns import UNREADABLE
 from elanus.model.errors import CorruptError
 
 FORMAT = 1
@@ -280,7 +281,7 @@ class JsonFile:
         """The column in one piece."""
         try:
             column = self._file.read(columns=[name], use_threads=False).column(0)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise CorruptError(f"column {name} of segment file {self._path}: {error}") from error
         return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 

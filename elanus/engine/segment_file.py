@@ -24,7 +24,7 @@ from elanus.engine.json_column import Path as JsonPath
 from elanus.engine.json_column import Shredded
 from elanus.engine.json_file import FORMAT_KEY, JsonFile, write_json
 from elanus.engine.reader import default_column
-from elanus.model.columns import DELETE_TS, PARTITION, TS, arrow_type
+from elanus.model.columns import DELETE_TS, PARTITION, TS, UNREADABLE, arrow_type
 from elanus.model.errors import CorruptError, NewerFormatError
 from elanus.model.nouns import PartitionRange
 from elanus.model.schema import Field, Schema
@@ -340,7 +340,7 @@ class SegmentFile:
         try:
             with _open_rows(self._path, self.stats.rows) as rows:
                 column = rows.read(columns=[name]).column(0)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise CorruptError(f"column {name} of segment file {self._path}: {error}") from error
         if len(column) != self.stats.rows:
             # Page checksums do not cover the pages' headers.
@@ -408,9 +408,10 @@ def _open_rows(path: Path, rows: int) -> pq.ParquetFile:
 def _open_parquet(path: Path, rows: int, key: bytes) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+        metadata = file.schema_arrow.metadata
+    except UNREADABLE as error:
         raise CorruptError(f"segment file {path} cannot be read: {error}") from error
-    _check_version(file.schema_arrow.metadata, path, key)
+    _check_version(metadata, path, key)
     if file.metadata.num_rows != rows:
         raise CorruptError(f"segment file {path} has {file.metadata.num_rows} rows instead of {rows}")
     return file
@@ -421,7 +422,7 @@ def _map_vectors(path: Path, field: Field, rows: int) -> pa.Array:
         with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
             _check_version(file.schema.metadata, path)
             column = file.get_batch(0).column(0)
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise CorruptError(f"segment file {path} cannot be read: {error}") from error
     if column.type != arrow_type(field) or len(column) != rows:
         raise CorruptError(

@@ -19,6 +19,7 @@ __all__ = [
     "DELETE_TS",
     "PARTITION",
     "TS",
+    "UNREADABLE",
     "arrow_type",
     "as_matrix",
     "row_schema",
@@ -31,6 +32,9 @@ TS = "ts"
 """System column of a segment: the row's timestamp, uint64."""
 DELETE_TS = "dts"
 """System column of a compacted segment: the row's smallest delete timestamp, uint64, null where it lives."""
+
+UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError)
+"""What pyarrow raises on a damaged file; the last three where a name in its footer is damaged."""
 
 _SCALAR = {
     DataType.BOOL: pa.bool_(),
