@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import signal
 import socket
 from collections.abc import Callable
 
@@ -9,6 +10,9 @@ from hypothesis import settings
 # The machines that run this are shared and slow at times: a test is right or wrong, not late.
 settings.register_profile("elanus", deadline=None, print_blob=True)
 settings.load_profile("elanus")
+
+# A shell that runs the suite in the background has it ignore the interrupts that tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -3,16 +3,12 @@
 import logging
 import os
 import shutil
-import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
-from types import FrameType
-from typing import Any
 
 import grpc
 
@@ -40,6 +36,7 @@ from elanus.runtime.background import BackgroundLimits, BackgroundNode
 from elanus.runtime.config import Config
 from elanus.runtime.config_section import MiB
 from elanus.runtime.hardware import hardware
+from elanus.runtime.signals import EndSignals
 from elanus.storage.catalog import Catalog
 from elanus.storage.directory import DataDirectory
 from elanus.storage.log.local import LocalLogBroker
@@ -462,9 +459,7 @@ def serve(config: Config) -> None:
     from elanus.runtime.metrics import Metrics
 
     started = time.monotonic()
-    # Not an Event: a signal that lands while the main thread holds its lock would wait for itself.
-    stop: SimpleQueue[int] = SimpleQueue()
-    _on_signals(lambda number, _: stop.put(number))
+    end = EndSignals()
     grace = config.elanus.shutdown.grace_seconds
     with ExitStack() as opened:
         instance = Instance(config)
@@ -512,8 +507,8 @@ def serve(config: Config) -> None:
             management.port,
             time.monotonic() - started,
         )
-        stop.get()
-        log.info("stopping: calls in flight have %.1f s", grace / 2)
+        came = end.wait()
+        log.info("%s: stopping, calls in flight have %.1f s", came.name, grace / 2)
         _end_within(grace - EXIT_SECONDS)
 
 
@@ -523,8 +518,3 @@ def _end_within(seconds: float) -> None:
     timer = threading.Timer(max(0.0, seconds), os._exit, (0,))
     timer.daemon = True
     timer.start()
-
-
-def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
