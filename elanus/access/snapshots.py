@@ -53,15 +53,15 @@ class Snapshot:
     def loaded(self) -> LoadIntent:
         """Raises CollectionNotLoaded."""
         if self.intent is None:
-            raise CollectionNotLoaded(
-                f"collection not loaded[collection={self.collection.name}]; load it first"
-            )
+            raise _not_loaded(self.collection)
         return self.intent
 
     def index(self, field: Field) -> IndexDefinition:
-        """Raises IndexNotFound."""
+        """Raises IndexNotFound, or CollectionNotLoaded before that."""
         found = self.indexes.get(field.id)
         if found is None:
+            if self.intent is None:
+                raise _not_loaded(self.collection)
             raise IndexNotFound(f"field {field.name!r} has no index; create one before you search it")
         return found
 
@@ -130,6 +130,10 @@ class Snapshots:
             indexes={i.field_id: i for i in reversed(self._catalog.indexes(collection.id))},
             found_views=tuple(self._catalog.views(collection.id)),
         )
+
+
+def _not_loaded(collection: Collection) -> CollectionNotLoaded:
+    return CollectionNotLoaded(f"collection not loaded[collection={collection.name}]; load it first")
 
 
 def _output(schema: Schema, names: tuple[str, ...], *, with_key: bool) -> Output:

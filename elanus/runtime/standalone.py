@@ -386,6 +386,7 @@ class Instance:
                 max_collections=limits.collections,
                 max_database_collections=limits.collections_per_database,
                 max_partitions=limits.partitions,
+                max_capacity=limits.capacity,
             ),
         )
 

@@ -47,9 +47,7 @@ def check(client: Any, rows: int) -> None:
     assert [hit["id"] for hit in hits] == nearest(rows)
     assert np.allclose(hits[0]["entity"]["v"], VECTORS[7])
     assert client.search("n", [VECTORS[7]], anns_field="v", limit=10, filter="id % 3 == 0")[0] == []
-    assert len(client.search("n", [[0, 1]], anns_field="w", limit=10)[0]) == 10, (
-        "w is in all rows"
-    )
+    assert len(client.search("n", [[0, 1]], anns_field="w", limit=10)[0]) == 10, "w is in all rows"
     got = {r["id"]: r["v"] for r in client.query("n", filter="id in [6, 7]", output_fields=["v"])}
     assert got[6] is None
     assert np.allclose(got[7], VECTORS[7])
