@@ -204,6 +204,8 @@ class Instance:
             load_threads=serve.load_threads,
             plan_cache=serve.plan_cache,
             delete_batch_keys=serve.delete_batch_keys,
+            growing_block_rows=serve.growing_block_rows,
+            growing_block_bytes=serve.growing_block_bytes,
             batches=BatchLimits(queries=serve.batch_queries, at_once=serve.batch_running),
             wait_seconds=serve.wait_seconds,
         )
@@ -431,6 +433,7 @@ class Instance:
             gate=gate,
             health=self.unhealthy,
             hardware=lambda: hardware(self.config.local_storage.path),
+            default_partition=self.config.common.default_partition_name,
             limits=ProxyLimits(
                 flush_seconds=own.flush.answer_seconds,
                 index_seconds=own.build.answer_seconds,
