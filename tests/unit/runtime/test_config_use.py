@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from elanus.cli import app
 from elanus.model.limits import table
-from elanus.runtime import logs, standalone
+from elanus.runtime import logs, server
 from elanus.runtime.config import Config
 from elanus.runtime.config_section import Section
 
@@ -43,8 +43,8 @@ def test_every_key_is_read_by_a_server(tmp_path: Path, monkeypatch: pytest.Monke
         read.add((f"{type(self).__module__}.{type(self).__qualname__}", name))
         return plain(self, name)
 
-    monkeypatch.setattr(standalone, "EndSignals", Ended)
-    monkeypatch.setattr(standalone, "_end_within", lambda seconds: None)
+    monkeypatch.setattr(server, "EndSignals", Ended)
+    monkeypatch.setattr(server, "_end_within", lambda seconds: None)
     monkeypatch.setattr(logs, "configure", lambda level, format: None)
     monkeypatch.setattr(Section, "__getattribute__", recording)
     app.serve(tmp_path / "data", "127.0.0.1", 0, 0, None)
