@@ -9,13 +9,13 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from elanus.lite.channel import Deserializer, Serializer, Unserved
 from elanus.lite.connection import Connection
 from elanus.lite.context import Context, InProcessError, MetadataItems, deadline_exceeded
-from elanus.lite.dispatch import Dispatcher, kind_of
+from elanus.lite.dispatch import Dispatcher
+from elanus.lite.unary import Deserializer, Serializer, UnaryMethod, UnaryOnly
 
 
-class AioInProcessChannel(grpc.aio.Channel):  # type: ignore[misc]  # grpc ships no types
+class AioInProcessChannel(UnaryOnly, grpc.aio.Channel):  # type: ignore[misc]  # grpc ships no types
     """Calls handlers with serialised requests from asyncio. Every call runs on a worker, never on the loop.
 
     Opening and closing the instance may block, so both are done on a thread, opening at the first call.
@@ -34,15 +34,6 @@ class AioInProcessChannel(grpc.aio.Channel):  # type: ignore[misc]  # grpc ships
         _registered_method: bool = False,
     ) -> "AioUnaryUnary":
         return AioUnaryUnary(self, method, request_serializer or bytes, response_deserializer or bytes)
-
-    def unary_stream(self, method: str, *_: object, **__: object) -> Unserved:
-        return Unserved(method)
-
-    def stream_unary(self, method: str, *_: object, **__: object) -> Unserved:
-        return Unserved(method)
-
-    def stream_stream(self, method: str, *_: object, **__: object) -> Unserved:
-        return Unserved(method)
 
     @property
     def interceptors(self) -> Sequence[grpc.aio.UnaryUnaryClientInterceptor]:
@@ -77,21 +68,15 @@ class AioInProcessChannel(grpc.aio.Channel):  # type: ignore[misc]  # grpc ships
     ) -> None:
         await self.close()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # pymilvus' ORM copies its connection arguments, the channel among them
 
-
-class AioUnaryUnary(grpc.aio.UnaryUnaryMultiCallable):  # type: ignore[misc]  # grpc ships no types
+class AioUnaryUnary(UnaryMethod, grpc.aio.UnaryUnaryMultiCallable):  # type: ignore[misc]  # grpc ships no types
     """One method of a channel."""
 
     def __init__(
         self, channel: AioInProcessChannel, method: str, serialize: Serializer, deserialize: Deserializer
     ) -> None:
         self._channel = channel
-        self._method = method
-        self._kind = kind_of(method)
-        self._serialize = serialize
-        self._deserialize = deserialize
+        super().__init__(method, serialize, deserialize)
 
     def __call__(
         self,

@@ -4,19 +4,17 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import grpc
 
 from elanus.lite.connection import Connection
 from elanus.lite.context import Context, InProcessError, MetadataItems, Metadatum, deadline_exceeded
-from elanus.lite.dispatch import Kind, kind_of
-
-Serializer = Callable[[Any], bytes]
-Deserializer = Callable[[bytes], Any]
+from elanus.lite.dispatch import Kind
+from elanus.lite.unary import Deserializer, Serializer, UnaryMethod, UnaryOnly
 
 
-class InProcessChannel(grpc.Channel):  # type: ignore[misc]  # grpc ships no types
+class InProcessChannel(UnaryOnly, grpc.Channel):  # type: ignore[misc]  # grpc ships no types
     """Calls the handlers of an instance with serialised requests, as a server would.
 
     Takes the connection's lease at once; raises what opening the instance raises.
@@ -43,15 +41,6 @@ class InProcessChannel(grpc.Channel):  # type: ignore[misc]  # grpc ships no typ
             self._callables[key] = found
         return found
 
-    def unary_stream(self, method: str, *_: object, **__: object) -> "Unserved":
-        return Unserved(method)
-
-    def stream_unary(self, method: str, *_: object, **__: object) -> "Unserved":
-        return Unserved(method)
-
-    def stream_stream(self, method: str, *_: object, **__: object) -> "Unserved":
-        return Unserved(method)
-
     def subscribe(
         self, callback: Callable[[grpc.ChannelConnectivity], None], try_to_connect: bool = False
     ) -> None:
@@ -75,11 +64,8 @@ class InProcessChannel(grpc.Channel):  # type: ignore[misc]  # grpc ships no typ
     ) -> None:
         self.close()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # pymilvus' ORM copies its connection arguments, the channel among them
 
-
-class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # grpc ships no types
+class UnaryUnary(UnaryMethod, grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # grpc ships no types
     """One method of a channel.
 
     A read runs on the caller's thread. Anything that changes something runs on a worker, because Ctrl-C is
@@ -90,10 +76,7 @@ class UnaryUnary(grpc.UnaryUnaryMultiCallable):  # type: ignore[misc]  # grpc sh
         self, connection: Connection, method: str, serialize: Serializer, deserialize: Deserializer
     ) -> None:
         self._connection = connection
-        self._method = method
-        self._kind = kind_of(method)
-        self._serialize = serialize
-        self._deserialize = deserialize
+        super().__init__(method, serialize, deserialize)
 
     def __call__(
         self,
@@ -305,15 +288,3 @@ class Answered(grpc.Call):  # type: ignore[misc]  # grpc ships no types
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
         return False
-
-
-class Unserved:
-    """A streaming method: stubs ask for one when they are made; calling it says that it is not there."""
-
-    def __init__(self, method: str) -> None:
-        self._method = method
-
-    def __call__(self, *_: object, **__: object) -> NoReturn:
-        raise InProcessError(
-            grpc.StatusCode.UNIMPLEMENTED, f"{self._method} streams, and streams are not served in-process"
-        )
