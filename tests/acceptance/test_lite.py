@@ -332,18 +332,21 @@ def test_ctrl_c_while_a_directory_opens_or_closes_leaves_it_usable(tmp_path: Pat
             client.create_collection("points", dimension=4, consistency_level="Strong")
             client.insert("points", [{"id": 1, "vector": [1.0, 2.0, 3.0, 4.0]}])
 
-        def interrupt(delay):
-            time.sleep(delay)
-            os.kill(os.getpid(), signal.SIGINT)
+        def interrupt(delay, heard):
+            # Python drops an exception that comes up in a callback of a weak reference, as thread ends have.
+            while not heard.wait(delay):
+                os.kill(os.getpid(), signal.SIGINT)
+                delay = 5
 
         for _ in range(25):
-            thread = threading.Thread(target=interrupt, args=[random_.uniform(0.0, 0.05)])
+            heard = threading.Event()
+            thread = threading.Thread(target=interrupt, args=[random_.uniform(0.0, 0.05), heard])
             try:
                 thread.start()
                 while True:
                     lite.connect(sys.argv[1]).close()
             except KeyboardInterrupt:
-                pass
+                heard.set()
             thread.join()
         with lite.connect(sys.argv[1]) as client:
             client.load_collection("points")
