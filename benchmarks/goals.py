@@ -52,9 +52,12 @@ GOALS = (
     Goal("ingest", "flush + index + load", at_most=1.0, data="text"),
     *FILTERED,
     Goal("search", "Eventually, 1 client: recall", at_least=0.95, to=ABSOLUTE, data="million"),
+    Goal("pymilvus", "1 client: recall", at_least=0.95, to=ABSOLUTE, data="million"),
     Goal("restart", "first right search", at_most=10.0, to=ABSOLUTE, data="million"),
     Goal(MEMORY, PEAK, at_most=1.3, data="million"),
     Goal("many", "restart: first right search", at_most=5.0, to=ABSOLUTE),
+    Goal("many", "memory, not loaded", at_most=100.0, to=ABSOLUTE),
+    Goal("many", "memory, loaded", at_most=100.0, to=ABSOLUTE),
     Goal("many", "memory after the restart", at_most=100.0, to=ABSOLUTE),
 )
 

@@ -56,6 +56,8 @@ class Filters(Part):
                 context.measure(self.name, f"{name}: QPS", None, "q/s", "more", f"not supported: {error}")
                 continue
             raised = f"ef {load.ef}" if load.ef != self.ef else ""
+            if found.recall < self.settings.recall:
+                raised = f"stays below {self.settings.recall} at ef {load.ef}, its QPS is of that"
             context.measure(self.name, f"{name}: QPS", found.qps, "q/s", "more", problem(found))
             context.measure(self.name, f"{name}: p50", found.percentiles["50"], "ms", "less")
             context.measure(self.name, f"{name}: recall", found.recall, "", "", raised)

@@ -41,6 +41,7 @@ def ensure(context: Context) -> None:
 
 def ingest(context: Context) -> None:
     system, data, settings = context.session.system, context.dataset, context.settings
+    context.run.forget(Ingest.name, context.session.name)
     collection = create(context)
 
     rows = Rows(data.vectors, 0, data.rows)

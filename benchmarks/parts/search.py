@@ -65,6 +65,10 @@ def find_ef(context: Context, truth: Ids) -> int:
     if session.ef:
         return session.ef
 
+    before = (Search.name, session.name, SWEEP_NOTE)
+    run = context.run
+    run.loads = [load for load in run.loads if (load.part, load.system, load.note) != before]
+
     def at(ef: int) -> float:
         context.note(f"sweep, ef {ef}")
         load = Load(
@@ -76,7 +80,7 @@ def find_ef(context: Context, truth: Ids) -> int:
         )
         return measure(context, Search.name, load, truth, SWEEP_NOTE).recall
 
-    below, reached = 0, 0
+    below, reached = settings.k - 1, 0
     for number, ef in enumerate(SWEEP):
         recall = at(ef)
         context.advance(0.2 * (number + 1) / len(SWEEP))
