@@ -134,7 +134,7 @@ class Compacting(Section):
         4, description="So many small segments of a shard are merged without a call."
     )
     growth: Annotated[float, Field(ge=1)] = Field(
-        2, description="A segment is merged with smaller ones that have at least 1/growth of its size."
+        2, description="A segment is merged with smaller ones if together they have 1/growth of its size."
     )
     jobs: Count = Field(1, description="Compactions at a time.")
     attempts: Count = Field(3, description="A compaction that fails is tried this often.")

@@ -152,12 +152,13 @@ class Instance:
         opened.callback(self._data_node.stop)
         data.start_trimming()
         opened.callback(data.stop)
-        index = self._make_index(self._term("indexcoord", stop, opened))
-        index.start()
-        opened.callback(index.stop)
         self.compaction = self._make_compaction(data_term)
+        index = self._make_index(self._term("indexcoord", stop, opened))
+        self.compaction.on_end = index.look
         self.compaction.start()
         opened.callback(self.compaction.stop)
+        index.start()
+        opened.callback(index.stop)
         # Ended first: those who wait for its answers end with it.
         opened.callback(self._background.stop)
         self.garbage = self._make_garbage(data_term)
@@ -261,6 +262,7 @@ class Instance:
                 attempts=build.attempts,
                 retry_seconds=build.retry_seconds,
             ),
+            merge=self.compaction.merge_unindexed,
         )
 
     def _make_columns(self, directory: Path) -> ColumnCache:
