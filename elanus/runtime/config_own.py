@@ -117,7 +117,9 @@ class Flushing(Section):
 
 
 class Building(Section):
-    threads: Count = Field(1, description="Threads of one index build.")
+    threads: Annotated[int, Field(ge=0)] = Field(
+        0, description="Threads of an index build in the background process; 0: as many as there are cores."
+    )
     builds: Count = Field(1, description="Indexes that are built at a time.")
     attempts: Count = Field(3, description="A build that fails is tried this often.")
     retry_seconds: Seconds = Field(2, description="Wait after a build that failed, in seconds.")

@@ -58,6 +58,8 @@ log = logging.getLogger(__name__)
 
 NODE_ID = 1
 """Of every role here: there is one of each."""
+_THREADS_BESIDE_SEARCHES = 1
+"""Of a small index that is built in the server; only the background process gives way to searches."""
 SCRATCH = "scratch"
 CACHE = "cache"
 EXIT_SECONDS = 1.0
@@ -274,7 +276,7 @@ class Instance:
         own = self.config.elanus
         return BackgroundNode(
             indexes=LocalIndexNode(
-                objects=self.objects, scratch=scratch, limits=IndexLimits(threads=own.build.threads)
+                objects=self.objects, scratch=scratch, limits=IndexLimits(threads=_THREADS_BESIDE_SEARCHES)
             ),
             compactions=LocalCompactionNode(
                 objects=self.objects,
@@ -284,7 +286,7 @@ class Instance:
             settings=Settings(
                 objects=self._object_directory,
                 scratch=scratch,
-                build_threads=own.build.threads,
+                build_threads=own.build.threads or os.cpu_count() or 1,
                 batch_bytes=own.compaction.batch_bytes,
                 idle_seconds=own.background.idle_seconds,
             ),
