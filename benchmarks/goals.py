@@ -10,7 +10,7 @@ OURS = "elanus"
 
 @dataclass(frozen=True)
 class Goal:
-    """Our measure, or its ratio to another system's or another measure's; `data`: only in runs on it."""
+    """Our measure, or its ratio to another system's; `data`: only in runs on all of it."""
 
     part: str
     what: str
@@ -66,7 +66,8 @@ def outcomes(run: Run) -> list[Outcome]:
     """Of the goals that this run can tell about."""
     found = []
     for goal in GOALS:
-        if goal.data and goal.data != run.settings.get("data"):
+        whole = run.settings.get("rows", "0") == "0"
+        if goal.data and not (goal.data == run.settings.get("data") and whole):
             continue
         ours = run.value(goal.part, OURS, goal.what)
         theirs = run.value(goal.part, goal.to, goal.what) if goal.to else 1.0

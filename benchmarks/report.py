@@ -45,7 +45,7 @@ def tables(run: Run) -> list[Table]:
     found = [goals_table(outcomes)] if outcomes else []
     found += [part.report(run) for name, part in PARTS.items() if name in seen]
     if MEMORY in seen:
-        about = "Proportional set size of the system's process tree, sampled every second: the most it was."
+        about = "Proportional set size of the system's process tree, sampled twice a second: the most it was."
         found.append(part_table(run, MEMORY, "Memory", about))
     if run.took:
         found.append(time_table(run))

@@ -87,14 +87,11 @@ class Run(msgspec.Struct):
         ]
         self.loads = [load for load in self.loads if (load.part, load.system) != ours]
 
-    def peak(self, system: str) -> float:
-        """The largest of its parts' peaks, MB."""
-        peaks = [
-            m.value or 0.0
-            for m in self.measures
-            if m.part == MEMORY and m.system == system and m.what.startswith(PEAK_IN)
-        ]
-        return max(peaks, default=0.0)
+    def note_peak(self, system: str) -> None:
+        """The largest of its parts' peaks."""
+        others = [m for m in self.measures if (m.part, m.system, m.what) != (MEMORY, system, PEAK)]
+        peaks = [m.value or 0.0 for m in others if m.part == MEMORY and m.system == system]
+        self.measures = [*others, Measure(MEMORY, system, PEAK, max(peaks, default=0.0), "MB", "less")]
 
     def value(self, part: str, system: str, what: str) -> float | None:
         """The last measure of that name."""

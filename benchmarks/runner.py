@@ -13,7 +13,7 @@ from benchmarks.memory import PeakMemory
 from benchmarks.model import Unsupported
 from benchmarks.parts import PARTS
 from benchmarks.parts.part import Context, Part, Settings
-from benchmarks.results import MEMORY, PEAK, PEAK_IN, Run
+from benchmarks.results import MEMORY, PEAK_IN, Run
 from benchmarks.session import Session, SystemFailed
 from benchmarks.systems import system_class
 from tests.environments import EnvironmentFailed
@@ -129,7 +129,7 @@ def run_system(
                 except Unsupported as error:
                     context.measure(part.name, "", None, "", note=f"not supported: {error}")
             context.measure(MEMORY, PEAK_IN + part.name, memory.peak / MB, "MB", "less")
-            context.measure(MEMORY, PEAK, found.peak(name), "MB", "less")
+            found.note_peak(name)
             found.took.setdefault(name, {})[part.name] = round(time.perf_counter() - begun, 1)
             bar.done(part.seconds())
             if saved:

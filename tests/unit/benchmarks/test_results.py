@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import goals, report
-from benchmarks.results import MEMORY, PEAK_IN, Machine, Measure, Run, percentiles_ms
+from benchmarks.results import MEMORY, PEAK, PEAK_IN, Machine, Measure, Run, percentiles_ms
 from benchmarks.tables import number
 
 
@@ -44,12 +44,15 @@ def test_what_is_measured_anew_replaces_what_was_measured_before() -> None:
         Measure(MEMORY, "elanus", PEAK_IN + "search", 300.0, "MB"),
         Measure(MEMORY, "elanus", PEAK_IN + "filter", 200.0, "MB"),
     )
-    assert found.peak("elanus") == 300.0
+    found.note_peak("elanus")
+    assert found.value(MEMORY, "elanus", PEAK) == 300.0
     found.forget("search", "elanus")
-    assert found.peak("elanus") == 200.0
+    found.note_peak("elanus")
+    assert found.value(MEMORY, "elanus", PEAK) == 200.0
     assert [(measure.part, measure.system) for measure in found.measures] == [
         ("search", "milvus"),
         ("filter", "elanus"),
+        (MEMORY, "elanus"),
         (MEMORY, "elanus"),
     ]
 
@@ -103,6 +106,13 @@ def test_a_goal_on_other_data_is_not_judged() -> None:
     name = "Eventually, 1 client: QPS"
     measures = [Measure("search", system, name, 1.0, "q/s", "more") for system in ("elanus", "milvus")]
     assert goals.outcomes(run(*measures, data="random")) == []
+
+
+def test_a_goal_on_a_million_rows_is_not_judged_by_fewer() -> None:
+    found = run(Measure("restart", "elanus", "first right search", 2.0, "s", "less"), data="million")
+    assert [outcome.reached for outcome in goals.outcomes(found)] == [True]
+    found.settings["rows"] = "200000"
+    assert goals.outcomes(found) == []
 
 
 def test_the_page_keeps_its_head_and_replaces_what_is_generated(tmp_path: Path) -> None:
