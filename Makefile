@@ -34,7 +34,7 @@ bench: .venv/.dev ## the whole harness on real text, beside Milvus and milvus-li
 bench-1m: .venv/.dev ## a million rows, and a thousand collections: recall, restart, memory
 	@$(BENCHMARKS) run --systems elanus --data small --parts many --out docs/benchmarks/many.json $(RESUMED)
 	@$(BENCHMARKS) run --systems elanus,milvus --data million --parts ingest,search,pymilvus,restart --plain-insert \
-		--clients 1,16 --levels Strong,Eventually --seconds 5 --out docs/benchmarks/million.json $(RESUMED)
+		--clients 1,16 --levels Strong,Eventually --seconds 5 --ef-construction 100 --out docs/benchmarks/million.json $(RESUMED)
 	@$(BENCHMARKS) report
 
 bench-hello: .venv/.dev ## the first walk of a user and Strong beside Eventually, beside real Milvus

@@ -93,6 +93,7 @@ def run(
     levels: Annotated[str, typer.Option(help="Consistency levels in the part `search`; empty: all.")] = "",
     collections: Annotated[int, typer.Option(help="How many, in the part `many`.")] = 1000,
     pymilvus: Annotated[str, typer.Option(help="Versions in the part `hello`.")] = "2.6.17,3.0.2",
+    ef_construction: Annotated[int, typer.Option(help="Of HNSW, with M 16.")] = 200,
     plain_insert: Annotated[bool, typer.Option(help="Insert with pymilvus' MilvusClient.")] = False,
     work: Work = None,
     out: Out = Path("benchmark.json"),
@@ -117,6 +118,7 @@ def run(
         trickle=trickle,
         levels=tuple(filter(None, levels.split(","))),
         collections=collections,
+        ef_construction=ef_construction,
         plain=plain_insert,
     )
     go(settings, out, work, resume)
