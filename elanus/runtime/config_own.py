@@ -188,6 +188,9 @@ class Serving(Section):
         1024, description="Collections whose catalogue entries are kept gathered for reads."
     )
     plan_cache: Count = Field(1024, description="Parsed filter expressions that are kept.")
+    filter_bytes: Bytes = Field(
+        64 * MiB, description="Rows that filters matched in flushed segments are kept, in bytes."
+    )
     batch_queries: Count = Field(
         32, description="Concurrent searches of the same kind that share one call; 1: none do."
     )

@@ -206,6 +206,7 @@ class Instance:
         return QueryLimits(
             load_threads=serve.load_threads,
             plan_cache=serve.plan_cache,
+            filter_bytes=serve.filter_bytes,
             delete_batch_keys=serve.delete_batch_keys,
             batches=BatchLimits(queries=serve.batch_queries, at_once=serve.batch_running),
             wait_seconds=serve.wait_seconds,
