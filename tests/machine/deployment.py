@@ -13,7 +13,7 @@ from elanus import lite
 from elanus.lite.embedded import embedded, resolve
 from elanus.runtime.standalone import Instance
 
-GRACE_SECONDS = 0.2
+GRACE_SECONDS = 0.1
 SETTINGS: dict[str, bool | int | float | str] = {
     # Two logs, and everything small and soon, so that a short history meets every background job.
     "rootCoord__dmlChannelNum": 2,
@@ -28,7 +28,7 @@ SETTINGS: dict[str, bool | int | float | str] = {
     "dataCoord__compaction__mix__triggerInterval": 0.05,
     "elanus__compaction__mergeSegments": 2,
     "elanus__compaction__retentionSeconds": 0.01,
-    "dataCoord__gc__interval": 0.1,
+    "dataCoord__gc__interval": 0.05,
     "dataCoord__gc__dropTolerance": GRACE_SECONDS,
 }
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.machine.clock import Clock
 from tests.machine.deployment import Deployment
 from tests.machine.progress import progress
-from tests.machine.samples import ADDED, DYNAMIC, KEY, KEYS, SCALARS, Shape, shapes
+from tests.machine.samples import ADDED, DYNAMIC, KEY, KEYS, SCALARS, Shape
 from tests.machine.vectors import EXACT
 from tests.reference import LARGER_IS_NEARER, Hit, Reference, Row, everywhere, newest, tolerance
 from tests.reference import Key as KeyValue
@@ -48,7 +48,7 @@ def step(**arguments: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]],
         def run(self: "History", *given: Any, **drawn: Any) -> None:
             shown = [*map(repr, given), *(f"{name}={value!r}" for name, value in drawn.items())]
             self.steps.append(f"{function.__name__}({', '.join(shown)})")
-            progress.step(function.__name__)
+            progress.step(function.__name__, len(self.reference.rows))
             try:
                 function(self, *given, **drawn)
             except Exception:
@@ -65,8 +65,7 @@ def step(**arguments: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]],
 class History(RuleBasedStateMachine):
     """One collection at a time. A partition made again under the same name is another one: `labels`."""
 
-    @initialize(shape=shapes())
-    def open(self, shape: Shape) -> None:
+    def begin(self, shape: Shape) -> None:
         self.clock = Clock()
         self.clock.install()
         self.deployment = Deployment()

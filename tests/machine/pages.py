@@ -85,7 +85,7 @@ class Pages(Reads, Writes):
                 if "is too old" not in str(error):
                     raise
                 return None
-            if not len(page):
+            if not page:  # None where the limit is reached
                 pages.close()
                 return found
             found += page

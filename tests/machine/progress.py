@@ -14,11 +14,12 @@ class Progress:
         self._total = 0
 
     def begin(self, histories: int) -> None:
-        self._total, self._done, self._steps = histories, 0, Counter[str]()
+        self._total, self._done, self._rows, self._steps = histories, 0, 0, Counter[str]()
         self._started = time.monotonic()
 
-    def step(self, name: str) -> None:
+    def step(self, name: str, rows: int) -> None:
         if self._total:
+            self._rows += rows
             self._steps[name] += 1
 
     def history(self) -> None:
@@ -27,7 +28,8 @@ class Progress:
             taken = time.monotonic() - self._started
             left = taken / self._done * max(0, self._total - self._done)
             say(
-                f"\r{self._done} of {self._total} histories, {self._steps.total()} steps, "
+                f"\r{self._done} of {self._total} histories, {self._steps.total()} steps "
+                f"with {self._rows // max(1, self._steps.total())} rows, "
                 f"{taken / 60:.1f} min, {left / 60:.1f} min left   "
             )
 

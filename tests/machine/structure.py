@@ -8,20 +8,10 @@ from hypothesis.stateful import precondition
 from pymilvus import MilvusException
 
 from tests.machine.history import ALIAS, DEFAULT, NAMES, PARTITIONS, History, step, vector_names
-from tests.machine.samples import ADDED, SCALAR_INDEXES, Shape, shapes
+from tests.machine.samples import ADDED, SCALAR_INDEXES
 
 
 class Structure(History):
-    @step(shape=shapes())
-    def drop_and_create_again(self, shape: Shape) -> None:
-        if self.alias:
-            with pytest.raises(MilvusException, match="drop"):
-                self.client.drop_collection(self.own_name)
-            self.client.drop_alias(ALIAS)
-        self.client.drop_collection(self.own_name)
-        assert not self.client.has_collection(self.own_name)
-        self.create(shape)
-
     # names
 
     @step()

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import initialize
 
 pytest.importorskip("pymilvus")
 
 from elanus.engine import paging, scalar_index
 from elanus.engine import search as engine
+from tests.machine.history import seeds
 from tests.machine.jobs import Jobs
 from tests.machine.pages import Pages
 from tests.machine.progress import progress
+from tests.machine.samples import Shape, shapes
 from tests.machine.structure import Structure
 
 pytestmark = pytest.mark.timeout(0 if os.environ.get("ELANUS_MACHINE") else 900)
@@ -25,6 +28,11 @@ pytestmark = pytest.mark.timeout(0 if os.environ.get("ELANUS_MACHINE") else 900)
 
 class Machine(Pages, Structure, Jobs):
     """Everything at random."""
+
+    @initialize(shape=shapes(), seed=seeds)
+    def open(self, shape: Shape, seed: int) -> None:
+        self.begin(shape)
+        self.fill(seed)
 
 
 PROFILES = {

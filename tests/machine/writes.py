@@ -9,8 +9,8 @@ from hypothesis.stateful import precondition
 from pymilvus import MilvusException
 
 from tests.machine.filters import Filter, filters
-from tests.machine.history import ALWAYS, History, numbers, picks, recent, seeds, some, step
-from tests.machine.samples import entity, row
+from tests.machine.history import ALIAS, ALWAYS, History, numbers, picks, recent, seeds, some, step
+from tests.machine.samples import Shape, entity, row, shapes
 from tests.reference import Key
 
 batches = st.lists(st.tuples(numbers, seeds), min_size=1, max_size=12)
@@ -28,6 +28,10 @@ class Writes(History):
     def insert_many(self, first: int, count: int, pick: int) -> None:
         """Enough for an index, or for a flush by size."""
         self.write_rows([(100 + first + i, first + i) for i in range(count)], self.pick(pick))
+
+    def fill(self, seed: int) -> None:
+        """Most histories would otherwise be of empty collections."""
+        self.write_rows([(100 + seed + i, seed + i) for i in range(30 + seed % 50)], self.pick(seed))
 
     def write_rows(self, batch: Iterable[tuple[int, int]], partition: str) -> None:
         label = self.labels[partition]
@@ -94,11 +98,24 @@ class Writes(History):
         """A partition that a delete keeps to; None: everywhere."""
         return self.pick(pick) if pick % 3 == 0 and not self.shape.tenants else None
 
-    @step()
-    def truncate(self) -> None:
+    @precondition(lambda self: self.reference.rows)
+    @step(seed=seeds)
+    def truncate(self, seed: int) -> None:
         self.client.truncate_collection(self.name)
         self.reference.truncate()
         self.check_everything()
+        self.fill(seed)
+
+    @step(seed=seeds, shape=shapes())
+    def drop_and_create_again(self, shape: Shape, seed: int) -> None:
+        if self.alias:
+            with pytest.raises(MilvusException, match="drop"):
+                self.client.drop_collection(self.own_name)
+            self.client.drop_alias(ALIAS)
+        self.client.drop_collection(self.own_name)
+        assert not self.client.has_collection(self.own_name)
+        self.create(shape)
+        self.fill(seed)
 
     # time to live
 
@@ -118,10 +135,11 @@ class Writes(History):
         self.ttl = None
         self.check_everything()
 
-    @step()
-    def pass_time(self) -> None:
+    @step(seed=seeds)
+    def pass_time(self, seed: int) -> None:
         self.clock.ahead += LEAP
         self.expire()
+        self.fill(seed)
 
     def expire(self) -> None:
         if self.ttl is not None:
