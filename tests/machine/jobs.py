@@ -1,5 +1,6 @@
 """What must not change an answer: flushes, builds, compactions, garbage collection, ends of the process."""
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -22,11 +23,11 @@ class Jobs(History):
         """Waits until every index that is missing is built."""
         self.client.flush(self.name)
         for index in ("on_v", "on_w", *sorted(self.scalar_indexes)):
-            self.wait(lambda index=index: not self.pending_rows(index), f"the index {index} is not built")
+            self.wait(functools.partial(self.built, index), f"the index {index} is not built")
         self.check_everything()
 
-    def pending_rows(self, index: str) -> int:
-        return int(self.client.describe_index(self.name, index)["pending_index_rows"])
+    def built(self, index: str) -> bool:
+        return int(self.client.describe_index(self.name, index)["pending_index_rows"]) == 0
 
     @step(wait=st.booleans())
     def compact(self, wait: bool) -> None:
