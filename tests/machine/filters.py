@@ -52,12 +52,16 @@ tags = st.sampled_from(TAGS)
 letters = st.sampled_from(LETTERS)
 some_letters = st.lists(letters, min_size=1, max_size=3)
 ranks = st.integers(-1, 10)
+tagged = st.one_of(
+    st.builds(compare, st.just("tag"), st.just("=="), tags),
+    st.builds(member, st.just("tag"), st.lists(tags, max_size=3), st.just(False)),
+)
+"""Of a partition key they choose the partitions that are read."""
 leaves = st.one_of(
     TERMS,
     TERMS,
     TERMS,
     st.builds(compare, st.just("tag"), ANY_OP, tags),
-    st.builds(compare, st.just("tag"), st.just("=="), tags),
     st.builds(member, st.just("tag"), st.lists(tags, max_size=3), st.booleans()),
     st.builds(compare, st.just("rank"), ANY_OP, ranks),
     st.builds(member, st.just("rank"), st.lists(ranks, max_size=4), st.booleans()),
@@ -67,11 +71,17 @@ leaves = st.one_of(
     st.builds(words_contain, st.sampled_from(("_all", "_any")), some_letters),
     st.builds(word, st.integers(0, 3), ANY_OP, letters),
 )
-filters: st.SearchStrategy[Filter] = st.recursive(
+mixed = st.recursive(
     leaves,
     lambda inner: st.one_of(
         st.builds(negation, inner),
         st.builds(junction, st.lists(inner, min_size=2, max_size=3), st.sampled_from(["and", "or"])),
     ),
     max_leaves=4,
+)
+filters: st.SearchStrategy[Filter] = st.one_of(
+    mixed,
+    mixed,
+    tagged,
+    st.builds(lambda one, other: junction([one, other], "and"), tagged, leaves),
 )

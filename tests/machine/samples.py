@@ -98,7 +98,7 @@ def shapes(draw: st.DrawFn) -> Shape:
         text_keys=draw(st.booleans()),
         auto_id=draw(st.integers(0, 4)) == 4,
         shards=draw(st.integers(1, 3)),
-        tenants=draw(st.sampled_from((0, 0, 3))),
+        tenants=draw(st.sampled_from((0, 3))),
         other=other,
         metrics={name: draw(st.sampled_from(kind.metrics)) for name, kind in kinds.items()},
         indexes={name: draw(st.sampled_from(sorted(kind.indexes))) for name, kind in kinds.items()},
