@@ -2,7 +2,7 @@
 # Needs: make, git, Python 3.11 or newer (PYTHON=... names another than python3).
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lock clean bench bench-1m bench-hello bench-report
+.PHONY: help serve test check soak lock clean bench bench-1m bench-hello bench-report
 
 DATA ?= ./data
 PARTS ?=
@@ -11,6 +11,8 @@ DATASET ?= text
 RESUME ?=
 RESUMED = $(if $(RESUME),--resume)
 BENCHMARKS = .venv/bin/python -m benchmarks
+HISTORIES ?= 2000
+SEED ?= random
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +27,10 @@ test: .venv/.dev ## run the whole suite, as CI does; PARTS="unit ..." runs some 
 
 check: .venv/.dev ## lint, formatting, types, imports
 	@.venv/bin/python scripts/run_suite.py check
+
+soak: .venv/.dev ## random histories against the reference, for hours; HISTORIES=2000, SEED=1 repeats a run
+	@ELANUS_MACHINE=soak ELANUS_MACHINE_EXAMPLES=$(HISTORIES) \
+		.venv/bin/python -m pytest tests/machine -q -s -p no:cacheprovider --hypothesis-seed=$(SEED)
 
 bench: .venv/.dev ## the whole harness on real text, beside Milvus and milvus-lite; SYSTEMS=all beside every peer
 	@$(BENCHMARKS) run --systems $(SYSTEMS) --data $(DATASET) $(if $(PARTS),--parts $(PARTS)) --seconds 5 --rounds 3 \
