@@ -80,6 +80,14 @@ def test_an_input_error_says_so_and_a_success_says_nothing(ask: Ask) -> None:
     assert (right.code, right.error_code, dict(right.extra_info)) == (0, 0, {})
 
 
+CALLS = ["GetVersion", "Connect", "AllocTimestamp", "ListDatabases", "ShowCollections", "CheckHealth"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_success_has_a_status_too(ask: Ask, name: str) -> None:
+    assert ask(name).HasField("status")
+
+
 def test_a_missing_index_is_code_700(ask: Ask) -> None:
     create(ask)
     for name in ("DescribeIndex", "GetIndexState", "GetIndexBuildProgress", "GetIndexStatistics"):
