@@ -296,6 +296,21 @@ def test_a_collection_is_described_by_name_and_by_id(ask: Ask) -> None:
     assert by_name.schema.name == "c"
 
 
+def test_a_name_that_the_schema_contradicts_is_refused(ask: Ask) -> None:
+    schema = from_schema(SCHEMA, "one").SerializeToString()
+    refused = ask("CreateCollection", collection_name="two", schema=schema)
+    assert (refused.code, "'two'" in refused.reason, "'one'" in refused.reason) == (1100, True, True)
+
+
+@pytest.mark.parametrize("limit", ["-1", "0"])
+def test_a_query_asks_for_one_row_at_least_or_for_no_limit(ask: Ask, limit: str) -> None:
+    loaded(ask)
+    asked = {"collection_name": "c", "expr": "pk > 0"}
+    refused = ask("Query", **asked, query_params=[{"key": "limit", "value": limit}])
+    assert (refused.status.code, limit in refused.status.reason) == (1100, True)
+    assert ask("Query", **asked).status.code == 0
+
+
 def test_an_unhealthy_server_says_why(ask: Ask, proxy: FakeProxy) -> None:
     assert ask("CheckHealth").isHealthy
     assert ask("GetComponentStates").state.state_code == 1
