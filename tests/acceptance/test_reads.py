@@ -252,6 +252,6 @@ def test_a_search_of_what_is_not_loaded_says_so_also_where_an_index_is_missing(c
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("v", DataType.FLOAT_VECTOR, dim=DIM)
     client.create_collection("bare", schema=schema)
-    with pytest.raises(MilvusException, match="not loaded.*has no index") as caught:
+    with pytest.raises(MilvusException, match=r"not loaded.*has no index") as caught:
         client.search("bare", data=[[0.0] * DIM], limit=1)
     assert caught.value.code == 101
