@@ -2,7 +2,7 @@
 # Needs: make, git, Python 3.11 or newer (PYTHON=... names another than python3).
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check soak lock clean bench bench-1m bench-hello bench-report
+.PHONY: help serve test differential check soak lock clean bench bench-1m bench-hello bench-report
 
 DATA ?= ./data
 PARTS ?=
@@ -24,6 +24,9 @@ serve: .venv/.serve ## start a server on ports 19530 and 9091, data under ./data
 
 test: .venv/.dev ## run the whole suite, as CI does; PARTS="unit ..." runs some of it
 	@.venv/bin/python scripts/run_suite.py $(PARTS)
+
+differential: .venv/.dev ## ask elanus and real Milvus 2.3.5 the same and compare; SEED=7 repeats one run
+	@.venv/bin/python -m tests.differential $(if $(SEED),--seed $(SEED))
 
 check: .venv/.dev ## lint, formatting, types, imports
 	@.venv/bin/python scripts/run_suite.py check
