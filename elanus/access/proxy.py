@@ -32,8 +32,6 @@ from elanus.roles.query import QueryCoordinator
 from elanus.roles.root import RootCoordinator
 from elanus.storage.catalog import Catalog
 
-DEFAULT_PARTITION = "_default"
-
 
 class ProxyLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a call stays with the server before the client has to ask again for progress."""
@@ -61,6 +59,7 @@ class Proxy:
         gate: WriteGate,
         health: Callable[[], list[str]],
         hardware: Callable[[], q.Hardware],
+        default_partition: str,
         limits: ProxyLimits,
     ) -> None:
         self._catalog = catalog
@@ -74,6 +73,7 @@ class Proxy:
         self._gate = gate
         self._health = health
         self.hardware = hardware
+        self._default_partition = default_partition
         self.identities = Identities(catalog, identity)
         self.topology = Topology(catalog, data, query)
         alterations = Alterations(catalog, root, index)
@@ -120,13 +120,13 @@ class Proxy:
     def create_collection(self, request: q.CreateCollection) -> None:
         key = request.schema.partition_key
         check_isolation(key, request.properties)
-        keyed = [f"{DEFAULT_PARTITION}_{number}" for number in range(request.partitions)]
+        keyed = [f"{self._default_partition}_{number}" for number in range(request.partitions)]
         self._root.create_collection(
             request.database,
             request.name,
             request.schema,
             request.shards,
-            keyed if key is not None else [DEFAULT_PARTITION],
+            keyed if key is not None else [self._default_partition],
             request.consistency_level,
             request.properties,
         )

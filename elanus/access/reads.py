@@ -64,8 +64,6 @@ class ReadLimits(msgspec.Struct, frozen=True, kw_only=True):
     view_seconds: float
     """How long a read waits for a view that is being prepared or has just been replaced."""
     view_retry_seconds: float
-    group_size: int = 1024
-    """Hits of one group."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +147,6 @@ class Reader:
             return None
         if request.iterator:
             raise InvalidParameter("a search iterator cannot group by a field; leave out group_by_field")
-        if not 1 <= asked.size <= self.limits.group_size:
-            raise InvalidParameter(f"group_size is {asked.size}; it must be in [1, {self.limits.group_size}]")
         field = schema.field(asked.field)
         if field.type not in _GROUPED_BY:
             allowed = ", ".join(sorted(t.name for t in _GROUPED_BY))

@@ -53,9 +53,7 @@ class Snapshot:
     def loaded(self) -> LoadIntent:
         """Raises CollectionNotLoaded."""
         if self.intent is None:
-            raise CollectionNotLoaded(
-                f"collection not loaded[collection={self.collection.name}]; load it first"
-            )
+            raise _not_loaded(self.collection)
         return self.intent
 
     def index(self, field: Field) -> IndexDefinition:
@@ -136,6 +134,10 @@ class Snapshots:
             indexes={i.field_id: i for i in reversed(self._catalog.indexes(collection.id))},
             found_views=tuple(self._catalog.views(collection.id)),
         )
+
+
+def _not_loaded(collection: Collection) -> CollectionNotLoaded:
+    return CollectionNotLoaded(f"collection not loaded[collection={collection.name}]; load it first")
 
 
 def _output(schema: Schema, names: tuple[str, ...], *, with_key: bool) -> Output:

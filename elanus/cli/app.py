@@ -123,9 +123,9 @@ def serve(
     )
     logs.configure(loaded.config.log.level, loaded.config.log.format)
 
-    from elanus.runtime import standalone
+    from elanus.runtime import server
 
-    standalone.serve(loaded.config)
+    server.serve(loaded.config)
 
 
 @app.command(

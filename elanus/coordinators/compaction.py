@@ -178,7 +178,7 @@ class LocalCompactionCoordinator:
     def look(self) -> None:
         """Starts every rewrite that is worth it now."""
         for collection in self._catalog.collections():
-            if not collection.dropping:
+            if not collection.dropping and collection.compacts_itself:
                 for channel in collection.channels:
                     self._look_at(collection, channel)
 

@@ -1,22 +1,18 @@
 """The query coordinator: which replica serves which view on which nodes."""
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
 from elanus.coordinators.term import Term
-from elanus.model.errors import CollectionNotFound, ElanusError, NotFoundError, ViewGone
+from elanus.coordinators.views import Planned, Views, pointer_to
+from elanus.model.errors import CollectionNotFound, ElanusError, ViewGone
 from elanus.model.nouns import (
-    Channel,
     Collection,
     LoadIntent,
-    ManifestPointer,
-    Segment,
     View,
     ViewPointer,
     ViewSegment,
@@ -24,7 +20,7 @@ from elanus.model.nouns import (
 from elanus.roles.query import QueryNode, ServedSegment
 from elanus.storage import codec, keys
 from elanus.storage.catalog import Catalog
-from elanus.storage.manifests import Manifests, served_segments
+from elanus.storage.manifests import Manifests
 from elanus.storage.meta import Absent, Compare, MetaStore, Watch
 from elanus.storage.objects import ObjectStore
 
@@ -39,15 +35,6 @@ class ViewPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """A view whose start lies this far below the log's mark is made anew, so that the log can be trimmed."""
     batch: int
     """Views prepared at once."""
-
-
-@dataclass(frozen=True)
-class _Planned:
-    view: View
-    old: ViewPointer | None
-    old_revision: int
-    kept: bool = False
-    """The stored view is still right; only its nodes have to prepare it again."""
 
 
 class LocalQueryCoordinator:
@@ -66,7 +53,14 @@ class LocalQueryCoordinator:
     ) -> None:
         self._term = term
         self._meta = meta
-        self._objects = objects
+        self._views = Views(
+            meta=meta,
+            objects=objects,
+            catalog=catalog,
+            manifests=manifests,
+            node=min(nodes),
+            refresh_offsets=policy.refresh_offsets,
+        )
         self._catalog = catalog
         self._manifests = manifests
         self._nodes = nodes
@@ -172,7 +166,7 @@ class LocalQueryCoordinator:
     def segments(self, collection_id: int) -> list[ServedSegment]:
         found = []
         for pointer in self._catalog.views(collection_id):
-            view = self._stored(pointer)
+            view = self._views.stored(pointer)
             if view is not None:
                 found += [_served(placed) for placed in view.placement]
                 found += self._growing(view)
@@ -269,7 +263,7 @@ class LocalQueryCoordinator:
                     self._touch([collection_id])
 
     def _refresh(self, collection_ids: Sequence[int]) -> None:
-        planned = [p for c in collection_ids for p in self._plan(c)]
+        planned = [p for c in collection_ids for p in self._views.plan(c, self._served)]
         switched = 0
         try:
             for node_id, node in self._nodes.items():
@@ -281,86 +275,19 @@ class LocalQueryCoordinator:
                 switched += 1
         except BaseException:
             # Its next attempt has other names: these would stay on their nodes for ever.
-            self._drop([_pointer(p.view) for p in planned[switched:]])
+            self._drop([pointer_to(p.view) for p in planned[switched:]])
             raise
         with self._changed:
             for collection_id in collection_ids:
                 self._failures.pop(collection_id, None)
             self._changed.notify_all()
 
-    def _plan(self, collection_id: int) -> list[_Planned]:
-        collection = self._catalog.collection(collection_id)
-        if collection is None or collection.dropping or self._catalog.load(collection_id) is None:
-            return []
-        planned = []
-        for channel in collection.channels:
-            key = keys.view(collection_id, channel.id, 0)
-            item = self._meta.get(key)
-            old = codec.decode(item.value, ViewPointer, key) if item else None
-            pointer, start = self._manifests.start(channel)
-            served = self._served.get((channel.id, 0))
-            current = served is not None and old is not None and served.name == old.name
-            stale = old is not None and start.offset - old.start_offset >= self._policy.refresh_offsets
-            if old is not None and old.manifest_version == pointer.version and not stale:
-                if current:
-                    continue
-                stored = self._stored(old)
-                if stored is not None:
-                    planned.append(_Planned(stored, old, item.revision if item else 0, kept=True))
-                    continue
-            view = self._view(collection, channel, old, pointer, start.offset, start.ts)
-            planned.append(_Planned(view, old, item.revision if item else 0))
-        return planned
-
-    def _stored(self, pointer: ViewPointer) -> View | None:
-        """None where it is lost: another one can be made."""
-        path = keys.view_path(pointer.channel_id, pointer.name)
-        try:
-            return codec.decode(self._objects.get(path), View, path)
-        except NotFoundError:
-            log.warning("the view %s is missing, another one is made", path)
-            return None
-
-    def _view(
-        self,
-        collection: Collection,
-        channel: Channel,
-        old: ViewPointer | None,
-        pointer: ManifestPointer,
-        start_offset: int,
-        start_ts: int,
-    ) -> View:
-        manifest = self._manifests.body(channel, pointer)
-        node = min(self._nodes)
-        live = frozenset(i.id for i in self._catalog.indexes(collection.id))
-        version = old.version + 1 if old else 1
-        view = View(
-            name=f"{version:08d}-{secrets.token_hex(6)}",
-            channel_id=channel.id,
-            collection_id=collection.id,
-            log=channel.log,
-            replica=0,
-            version=version,
-            manifest=pointer,
-            placement=tuple(
-                ViewSegment(segment=_with_indexes(s, live), node=node) for s in served_segments(manifest)
-            ),
-            delete_files=manifest.delete_files,
-            range_deletes=manifest.range_deletes,
-            growing_node=node,
-            start_offset=start_offset,
-            start_ts=start_ts,
-            purged_to=manifest.purged_to,
-        )
-        self._objects.put_if_absent(keys.view_path(channel.id, view.name), codec.encode(view))
-        return view
-
-    def _switch(self, planned: _Planned) -> None:
+    def _switch(self, planned: Planned) -> None:
         """Moves the pointer if nobody else has; the replaced view is dropped after the grace time."""
         view = planned.view
         key = keys.view(view.collection_id, view.channel_id, view.replica)
         load = keys.load(view.collection_id)
-        pointer = _pointer(view)
+        pointer = pointer_to(view)
         compares: list[Compare | Absent] = [
             Compare(key, planned.old_revision) if planned.old else Absent(key),
             Compare(load, self._catalog.revision_of(load)),
@@ -408,11 +335,6 @@ class LocalQueryCoordinator:
         return collection
 
 
-def _with_indexes(segment: Segment, live: frozenset[int]) -> Segment:
-    """A manifest still names the files of indexes that were dropped: another one may be on the field now."""
-    return msgspec.structs.replace(segment, indexes=tuple(i for i in segment.indexes if i.index_id in live))
-
-
 def _served(placed: ViewSegment) -> ServedSegment:
     segment = placed.segment
     return ServedSegment(
@@ -422,18 +344,4 @@ def _served(placed: ViewSegment) -> ServedSegment:
         nodes=(placed.node,),
         partitions=tuple(p.partition_id for p in segment.partitions),
         indexes=tuple(i.index_id for i in segment.indexes),
-    )
-
-
-def _pointer(view: View) -> ViewPointer:
-    return ViewPointer(
-        name=view.name,
-        version=view.version,
-        channel_id=view.channel_id,
-        log=view.log,
-        replica=view.replica,
-        nodes=tuple(sorted(view.nodes)),
-        growing_node=view.growing_node,
-        start_offset=view.start_offset,
-        manifest_version=view.manifest.version,
     )

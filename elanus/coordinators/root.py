@@ -44,6 +44,8 @@ class RootLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_database_collections: int
     """Of one database, where it has no property of its own."""
     max_partitions: int
+    max_capacity: int
+    """Partitions times shards, over all collections."""
 
 
 class LocalRootCoordinator:
@@ -158,7 +160,8 @@ class LocalRootCoordinator:
                 # Whoever made it may have failed half-way.
                 self._data.adopt(same.id)
                 return same
-            count = len(self._catalog.collections())
+            there = self._catalog.collections()
+            count = len(there)
             if count >= self._limits.max_collections:
                 raise ElanusError(
                     f"there are {count} collections, the limit is {self._limits.max_collections}",
@@ -166,6 +169,7 @@ class LocalRootCoordinator:
                 )
             most = most_collections(home)
             self._names.check_room(home, self._limits.max_database_collections if most is None else most)
+            self._check_capacity(there, shards * len(partitions))
             at = now()
             first = self._ids.take(1 + shards + len(partitions))
             collection = Collection(
@@ -193,6 +197,15 @@ class LocalRootCoordinator:
             self._data.adopt(collection.id)
             self._writer.confirm(revision)
             return collection
+
+    def _check_capacity(self, there: Sequence[Collection], more: int) -> None:
+        used = sum(len(c.channels) * len(c.partitions) for c in there)
+        if used + more > self._limits.max_capacity:
+            raise ElanusError(
+                f"all collections have {used} partitions times shards, with these {used + more}; "
+                f"the limit is {self._limits.max_capacity} (rootCoord.maxGeneralCapacity)",
+                Code.GENERAL_CAPACITY_EXCEEDED,
+            )
 
     def _channel(self, channel_id: int) -> Channel:
         logs = self._broker.logs()
@@ -296,6 +309,7 @@ class LocalRootCoordinator:
                     f"collection {collection.name!r} has {len(collection.partitions)} partitions, at most "
                     f"{self._limits.max_partitions} (rootCoord.maxPartitionNum)"
                 )
+            self._check_capacity(self._catalog.collections(), len(collection.channels))
             partition = Partition(id=self._ids.take(), name=name, created_ts=now())
             changed = msgspec.structs.replace(collection, partitions=(*collection.partitions, partition))
             self._writer.put_collection(changed)

@@ -15,9 +15,9 @@ import pyarrow as pa
 from elanus.engine.deletes import Deletes
 from elanus.engine.json_column import JsonPaths, Shredded, shred
 from elanus.engine.keys import KeyIndex
-from elanus.engine.reader import Matrix, Part, Reader, default_column, vector_norms
+from elanus.engine.reader import Matrix, Part, Reader, default_column, valid_mask, vector_norms
 from elanus.engine.visibility import DeletedRows, Mask, Times
-from elanus.model.columns import ALL_PARTITIONS, PARTITION
+from elanus.model.columns import ALL_PARTITIONS, PARTITION, STORED, zero_nulls
 from elanus.model.errors import Unavailable
 from elanus.model.nouns import RangeDelete
 from elanus.model.schema import Field, Schema
@@ -173,6 +173,7 @@ class _MemoryBlock:
         self.bytes = sum(c.nbytes for c in columns.values()) + _SYSTEM_BYTES * self.rows
         self.paths = JsonPaths() if paths is None else paths
         self._norms: dict[int, Matrix] = {}
+        self._valid: dict[int, Mask | None] = {}
 
     def column(self, field: Field) -> pa.Array:
         found = self.columns.get(field.id)
@@ -183,6 +184,11 @@ class _MemoryBlock:
         if found is None:
             found = self._norms[field.id] = vector_norms(self.column(field), field)
         return found
+
+    def valid(self, field: Field) -> Mask | None:
+        if field.id not in self._valid:
+            self._valid[field.id] = valid_mask(self.column(field))
+        return self._valid[field.id]
 
     def json(self, field: Field, path: tuple[str | int, ...]) -> Shredded:
         return self.paths.get(field.id, path, lambda: shred(self.column(field), path))
@@ -214,9 +220,14 @@ class _MemoryBlock:
 
 def _block_of(batch: pa.RecordBatch, schema: Schema, ts: int) -> _MemoryBlock:
     names = set(batch.schema.names)
-    columns = {f.id: batch.column(f.key) for f in schema.fields if f.key in names}
+    columns = {f.id: _finite(batch.column(f.key), f) for f in schema.fields if f.key in names}
     stamps = np.full(batch.num_rows, ts, np.uint64)
     return _MemoryBlock(columns, stamps, batch.column(PARTITION).to_numpy(), schema.primary.id)
+
+
+def _finite(column: pa.Array, field: Field) -> pa.Array:
+    """A column whose nulls, if it is one of vectors, can be calculated with and then left out."""
+    return zero_nulls(column, field) if field.type in STORED and field.nullable else column
 
 
 def _merged(first: _MemoryBlock, second: _MemoryBlock, schema: Schema) -> _MemoryBlock:

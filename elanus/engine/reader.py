@@ -48,6 +48,9 @@ class Block(Protocol):
     def norms(self, field: Field) -> Matrix:
         """(rows,) squared lengths of a vector column."""
 
+    def valid(self, field: Field) -> Mask | None:
+        """(rows,) where a vector column has a value, read-only and kept; None: everywhere."""
+
     def json(self, field: Field, path: tuple[str | int, ...]) -> Shredded:
         """What is at `path` of a JSON column, a value a row; kept."""
 
@@ -106,6 +109,22 @@ class Reader:
     def matching(self, plan: "Plan", evaluate: Callable[[], Mask]) -> Mask:
         """(rows,) what `evaluate` says of a filter, visible or not; kept where the rows never change."""
         return evaluate() if self._matches is None else self._matches(plan, evaluate)
+
+    def valid(self, field: Field) -> Mask | None:
+        """(rows,) True where a vector field has a value; None: everywhere. Read-only."""
+        if not field.nullable:
+            return None
+        masks = [p.block.valid(field) for p in self.parts]
+        if all(m is None for m in masks):
+            return None
+        if len(self.parts) == 1 and self.rows == self.parts[0].block.rows:
+            return masks[0]
+        return np.concatenate(
+            [
+                np.ones(p.stop - p.start, np.bool_) if m is None else m[p.start : p.stop]
+                for p, m in zip(self.parts, masks, strict=True)
+            ]
+        )
 
     def index(self, field_id: int) -> VectorIndex | None:
         """The index of a field over this reader's rows."""
@@ -266,6 +285,15 @@ def vector_norms(column: pa.Array, field: Field) -> Matrix:
         for start in range(0, len(matrix), CONVERTED_AT_ONCE)
     ]
     return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, np.float32), *pieces])
+
+
+def valid_mask(column: pa.Array) -> Mask | None:
+    """(n,) where a column has a value, read-only; None: everywhere."""
+    if not column.null_count:
+        return None
+    mask: Mask = column.is_valid().to_numpy(zero_copy_only=False)
+    mask.flags.writeable = False
+    return mask
 
 
 def squared_lengths(matrix: Matrix) -> Matrix:

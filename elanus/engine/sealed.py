@@ -16,7 +16,7 @@ from elanus.engine.filter_cache import FilterCache
 from elanus.engine.index.vector_index import VectorIndex
 from elanus.engine.json_column import JsonPaths, Shredded, shred
 from elanus.engine.keys import KeyIndex, Rows
-from elanus.engine.reader import Matrix, Part, Reader, vector_norms
+from elanus.engine.reader import Matrix, Part, Reader, valid_mask, vector_norms
 from elanus.engine.scalar_index import ScalarIndex
 from elanus.engine.segment_file import (
     Columns,
@@ -135,7 +135,8 @@ class SealedSegment:
         if file.metric is None:
             index = scalar_index.load(path)
         else:
-            index = indexes.load(file.type, path, file.metric)
+            valid = self._block.valid(self.schema.by_id[file.field_id])
+            index = indexes.without_nulls(indexes.load(file.type, path, file.metric), valid)
         if index.rows != self.rows:
             raise CorruptError(
                 f"index {path} has {index.rows} rows; segment {self.meta.name} has {self.rows}"
@@ -247,6 +248,7 @@ class _FileBlock:
         self.rows = file.stats.rows
         self._prefix = prefix
         self._norms: dict[int, Matrix] = dict(older._norms) if older else {}
+        self._valid: dict[int, Mask | None] = {}
         self._paths = JsonPaths()
 
     def column(self, field: Field) -> pa.Array:
@@ -269,6 +271,11 @@ class _FileBlock:
         if found is None:
             found = self._norms[field.id] = vector_norms(self.column(field), field)
         return found
+
+    def valid(self, field: Field) -> Mask | None:
+        if field.id not in self._valid:
+            self._valid[field.id] = valid_mask(self.column(field))
+        return self._valid[field.id]
 
     @property
     def ts(self) -> Times:

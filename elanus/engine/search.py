@@ -103,7 +103,7 @@ def search(
         plain = _plain(*numbered[0], field, queries, k, metric, params, plan, find, threads, scratch_bytes)
         if plain is not None:
             return plain
-    masks = [_selected(r, plan) for _, r in numbered]
+    masks = [_candidates(r, plan, field) for _, r in numbered]
     most = sum(r.rows for _, r in numbered)
     k = min(k, most)
     at_once = min(QUERIES_AT_ONCE, max(1, HITS_BYTES // (_HIT_BYTES * k * len(numbered))))
@@ -191,6 +191,14 @@ def _selected(reader: Reader, plan: "Plan | None") -> Mask | None:
     return matching if visible is None else matching & visible
 
 
+def _candidates(reader: Reader, plan: "Plan | None", field: Field) -> Mask | None:
+    """Rows that are visible, match and have a vector; None where all do."""
+    mask, valid = _selected(reader, plan), reader.valid(field)
+    if mask is None or valid is None:
+        return valid if mask is None else mask
+    return mask & valid
+
+
 def _matching(reader: Reader, plan: "Plan | None") -> Rows:
     """Numbers of the rows that are visible and match, ascending."""
     keys = None if plan is None or plan.is_true else plan.primary_keys()
@@ -259,7 +267,15 @@ def _plain(
     """
     depth = min(k, reader.rows)
     scores, rows = find(
-        reader, field, queries, depth, metric, params, _selected(reader, plan), threads, scratch_bytes
+        reader,
+        field,
+        queries,
+        depth,
+        metric,
+        params,
+        _candidates(reader, plan, field),
+        threads,
+        scratch_bytes,
     )
     found = rows[0] if rows[0, -1] >= 0 else rows[0][rows[0] >= 0]
     best = scores[0, : len(found)]

@@ -24,7 +24,7 @@ from elanus.engine.json_column import Path as JsonPath
 from elanus.engine.json_column import Shredded
 from elanus.engine.json_file import FORMAT_KEY, JsonFile, write_json
 from elanus.engine.reader import default_column
-from elanus.model.columns import DELETE_TS, PARTITION, TS, UNREADABLE, arrow_type
+from elanus.model.columns import DELETE_TS, PARTITION, TS, UNREADABLE, arrow_type, zero_nulls
 from elanus.model.errors import CorruptError, NewerFormatError
 from elanus.model.nouns import PartitionRange
 from elanus.model.schema import Field, Schema
@@ -38,6 +38,8 @@ LONGEST_BOUND = 256
 """Bytes of a string minimum or maximum that stats.json keeps; a longer one is left out."""
 _FORMAT_KEY = b"elanus.segment.format"
 _ALIGN = 64
+_BUFFER_ALIGN = 8
+"""Of the buffers in a file that Arrow writes, in bytes."""
 _CHECKSUM_BYTES = 1 << 20
 
 OpenFile = Callable[[str], Path]
@@ -127,7 +129,7 @@ def write_segment(
         if field.type is DataType.JSON and write_json(table.column(field.key), directory / name):
             names.append(name)
     for field in filter(has_own_file, schema.fields):
-        _write_vectors(rows.column(field.key), order, directory / vector_file(field))
+        _write_vectors(rows.column(field.key), field, order, directory / vector_file(field))
         names.append(vector_file(field))
     stats = SegmentStats(
         format=FORMAT,
@@ -147,13 +149,16 @@ def write_segment(
     )
 
 
-def _write_vectors(column: pa.ChunkedArray, order: npt.NDArray[np.int64] | None, path: Path) -> None:
-    """One record batch in one file, so that the file maps as one matrix."""
-    if column.null_count:
-        raise ValueError(f"{path.name}: {column.null_count} vectors are null; a dense vector has a value")
+def _write_vectors(
+    column: pa.ChunkedArray, field: Field, order: npt.NDArray[np.int64] | None, path: Path
+) -> None:
+    """One record batch in one file, so that the file maps as one matrix; a null has zeros there."""
+    if column.null_count and not field.nullable:
+        raise ValueError(f"{path.name}: {column.null_count} vectors are null; the field is not nullable")
     array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
     if order is not None:
         array = array.take(pa.array(order))
+    array = zero_nulls(array, field)
     with pa.OSFile(str(path), "wb") as file:
         _write_batch(file, array, _aligned_schema(array))
 
@@ -166,23 +171,32 @@ def _write_batch(sink: Any, array: pa.Array, schema: pa.Schema) -> None:
 def _aligned_schema(array: pa.Array) -> pa.Schema:
     """A schema with just so much metadata that the values start at a multiple of 64 in the file.
 
-    Arrow's Python writer aligns to 8; what precedes the values does not depend on the number of rows.
+    Arrow's Python writer aligns to 8; of what precedes the values only the bits that say which are null
+    depend on the number of rows.
     """
+    one = array.slice(0, 1)
+    bits = _padded(array) if array.null_count else 0
     for padding in range(0, _ALIGN + 1, 8):
-        schema = _vector_schema(array.type, padding)
+        schema = _vector_schema(array.type, padding, nullable=bool(array.null_count))
         sink = pa.BufferOutputStream()
-        _write_batch(sink, array.slice(0, 1), schema)
+        _write_batch(sink, one, schema)
         written = sink.getvalue()
         with pa.ipc.open_file(written) as probe:
             values = probe.get_batch(0).column(0).buffers()[-1]
-        if (values.address - written.address) % _ALIGN == 0:
+        before = values.address - written.address - (_padded(one) if one.null_count else 0)
+        if (before + bits) % _ALIGN == 0:
             return schema
     raise AssertionError("no padding aligns the values of a vector file")
 
 
-def _vector_schema(kind: pa.DataType, padding: int) -> pa.Schema:
+def _padded(array: pa.Array) -> int:
+    """Bytes that a bit per value takes in the file."""
+    return -(-len(array) // (8 * _BUFFER_ALIGN)) * _BUFFER_ALIGN
+
+
+def _vector_schema(kind: pa.DataType, padding: int, *, nullable: bool) -> pa.Schema:
     metadata = {_FORMAT_KEY: str(FORMAT).encode(), b"padding": b"." * padding}
-    return pa.schema([pa.field("vector", kind, nullable=False)], metadata=metadata)
+    return pa.schema([pa.field("vector", kind, nullable=nullable)], metadata=metadata)
 
 
 def _partition_ranges(ids: npt.NDArray[np.int64]) -> tuple[PartitionRange, ...]:

@@ -95,7 +95,8 @@ of a binary vector."""
 
 
 def as_matrix(column: pa.Array, type: DataType = DataType.FLOAT_VECTOR) -> npt.NDArray[Any]:
-    """Zero-copy (n, width) view of a dense vector column without nulls, in the type it is stored in."""
+    """Zero-copy (n, width) view of a dense vector column, in the type it is stored in; a null's row has no
+    meaning."""
     dtype = STORED[type]
     data = column.buffers()[-1]
     if type is DataType.FLOAT_VECTOR:
@@ -109,6 +110,27 @@ def as_matrix(column: pa.Array, type: DataType = DataType.FLOAT_VECTOR) -> npt.N
     if not len(column):
         return np.empty((0, width), dtype)
     return np.frombuffer(data, dtype, len(column) * width, start).reshape(len(column), width)
+
+
+def from_matrix(
+    matrix: npt.NDArray[Any], field: Field, valid: npt.NDArray[np.bool_] | None = None
+) -> pa.Array:
+    """The dense vector column of (n, width) stored vectors, without a copy; null where not `valid` (n,)."""
+    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    data, kind = pa.py_buffer(np.ascontiguousarray(matrix)), arrow_type(field)
+    if field.type is not DataType.FLOAT_VECTOR:
+        return pa.Array.from_buffers(kind, len(matrix), [bitmap, data])
+    values = pa.Array.from_buffers(pa.float32(), matrix.size, [None, data])
+    return pa.Array.from_buffers(kind, len(matrix), [bitmap], children=[values])
+
+
+def zero_nulls(column: pa.Array, field: Field) -> pa.Array:
+    """A dense vector column whose nulls hold zeros: what they hold is left to chance by Arrow."""
+    if not column.null_count:
+        return column
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    matrix = np.where(valid[:, None], as_matrix(column, field.type), STORED[field.type].type(0))
+    return from_matrix(matrix, field, valid)
 
 
 def as_floats(matrix: npt.NDArray[Any], type: DataType) -> npt.NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """The limits of the protocol: one table with name, default, unit and the Milvus configuration key of each."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 UNLIMITED = -1
@@ -37,6 +37,7 @@ class Limits:
     collections_per_database: int = _limit(
         65536, "collections", "quotaAndLimits.limits.maxCollectionNumPerDB"
     )
+    capacity: int = _limit(65536, "partitions x shards", "rootCoord.maxGeneralCapacity")
     name_length: int = _limit(255, "bytes", "proxy.maxNameLength")
     description_length: int = _limit(1024, "bytes", "proxy.maxCollectionDescriptionLength")
     varchar_length: int = _limit(65535, "bytes", "proxy.maxVarCharLength")
@@ -52,14 +53,23 @@ class Limits:
     index_params_size: int = _limit(102400, "bytes", "proxy.maxIndexParamsSize")
     # requests
     top_k: int = _limit(16384, "rows", "quotaAndLimits.limits.topK")
+    large_top_k: int = _limit(1_000_000, "rows", "quotaAndLimits.limits.largeTopK")
     queries: int = _limit(16384, "vectors", "quotaAndLimits.limits.nq")
     result_window: int = _limit(16384, "rows", "quotaAndLimits.limits.maxQueryResultWindow")
+    large_result_window: int = _limit(1_000_000, "rows", "quotaAndLimits.limits.largeMaxQueryResultWindow")
+    group_size: int = _limit(10, "rows", "quotaAndLimits.limits.maxGroupSize")
+    result_entries: int = _limit(UNLIMITED, "hits", "proxy.maxResultEntries")
     output_size: int = _limit(104857600, "bytes", "quotaAndLimits.limits.maxOutputSize")
     insert_size: int = _limit(UNLIMITED, "bytes", "quotaAndLimits.limits.maxInsertSize")
     # the server
     concurrent_calls: int = _limit(1024, "calls", "proxy.maxTaskNum")
     receive_size: int = _limit(67108864, "bytes", "proxy.grpc.serverMaxRecvSize")
     send_size: int = _limit(268435456, "bytes", "proxy.grpc.serverMaxSendSize")
+
+    @property
+    def large(self) -> "Limits":
+        """Those of a collection that says so (`query_mode`)."""
+        return replace(self, top_k=self.large_top_k, result_window=self.large_result_window)
 
 
 def table() -> list[LimitFacts]:

@@ -5,7 +5,14 @@ from typing import Any
 
 import msgspec
 
-from elanus.model.properties import TTL_SECONDS
+from elanus.model.properties import (
+    AUTO_COMPACTION,
+    KEYS_GIVEN,
+    LARGE_TOP_K,
+    QUERY_MODE,
+    TTL_SECONDS,
+    boolean,
+)
 from elanus.model.schema import Schema
 from elanus.model.timestamps import Position, from_ms
 from elanus.model.types import ConsistencyLevel, Metric
@@ -44,6 +51,10 @@ class Channel(Noun, frozen=True, kw_only=True):
         return Position(self.start_offset, self.start_ts)
 
 
+EXPIRY_STEP_MS = 100
+"""A row outlives its time by at most this."""
+
+
 class Collection(Noun, frozen=True, kw_only=True):
     """A collection as the root coordinator stores it."""
 
@@ -69,9 +80,30 @@ class Collection(Noun, frozen=True, kw_only=True):
         return max(0, int(self.properties.get(TTL_SECONDS, 0)))
 
     def expired_below(self, now_ms: int) -> int:
-        """Rows with a smaller timestamp have outlived their time at `now_ms`; 0: none has."""
+        """Rows with a smaller timestamp have outlived their time at `now_ms`; 0: none has.
+
+        It moves on in steps: reads within one share the mask of what has expired, and their calls.
+        """
         ttl = self.ttl_seconds
-        return from_ms(max(0, now_ms - ttl * 1000 + 1)) if ttl else 0
+        if not ttl:
+            return 0
+        oldest_ms = max(0, now_ms - ttl * 1000 + 1)
+        return from_ms(oldest_ms - oldest_ms % EXPIRY_STEP_MS)
+
+    @property
+    def compacts_itself(self) -> bool:
+        """Whether its segments are compacted without a call."""
+        return boolean(self.properties.get(AUTO_COMPACTION, "true"))
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether an insert may give the keys that are generated otherwise."""
+        return boolean(self.properties.get(KEYS_GIVEN, "false"))
+
+    @property
+    def large_top_k(self) -> bool:
+        """Whether its reads may answer more rows than those of others."""
+        return self.properties.get(QUERY_MODE) == LARGE_TOP_K
 
 
 class Name(Noun, frozen=True, kw_only=True):

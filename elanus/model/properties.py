@@ -32,6 +32,10 @@ class Kind(StrEnum):
 TTL_SECONDS = "collection.ttl.seconds"
 DESCRIPTION = "collection.description"
 DYNAMIC_FIELD_ENABLED = "dynamicfield.enabled"
+AUTO_COMPACTION = "collection.autocompaction.enabled"
+KEYS_GIVEN = "allow_insert_auto_id"
+QUERY_MODE = "query_mode"
+LARGE_TOP_K = "large_topk"
 MMAP_ENABLED = "mmap.enabled"
 KEY_ISOLATION = "partitionkey.isolation"
 MAX_COLLECTIONS = "database.max.collections"
@@ -84,7 +88,7 @@ _WARMUP = ("disable", "sync", "async")
 TABLE = (
     _collection(TTL_SECONDS, Kind.INTEGER, least=-1, most=_LONGEST_TTL),
     _collection("ttl_field", built=False),
-    _collection("collection.autocompaction.enabled", Kind.BOOLEAN),
+    _collection(AUTO_COMPACTION, Kind.BOOLEAN),
     _collection(DESCRIPTION, lasting=True),
     _collection("collection.external_source", built=False, fixed=True),
     _collection("collection.external_spec", Kind.JSON, built=False, fixed=True),
@@ -108,10 +112,10 @@ TABLE = (
     _collection("load_priority", choices=("high", "low")),
     _collection(KEY_ISOLATION, Kind.BOOLEAN),
     _collection(DYNAMIC_FIELD_ENABLED, Kind.BOOLEAN, lasting=True),
-    _collection("allow_insert_auto_id", Kind.BOOLEAN),
+    _collection(KEYS_GIVEN, Kind.BOOLEAN),
     _collection("disable_func_runtime_check", Kind.BOOLEAN),
     _collection("timezone"),
-    _collection("query_mode", choices=("large_topk",)),
+    _collection(QUERY_MODE, choices=(LARGE_TOP_K,)),
     _collection("namespace.mode", choices=("partition_key", "partition"), built=False, fixed=True),
     _collection("namespace.sharding.enabled", Kind.BOOLEAN, built=False, fixed=True),
     _collection("max_field_id", Kind.INTEGER, fixed=True),

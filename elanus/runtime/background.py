@@ -2,6 +2,7 @@
 
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from elanus.model.schema import Field
 from elanus.roles.data import CompactionNode, CompactionResult, CompactionTask
 from elanus.roles.index import IndexNode, IndexTask
 from elanus.workers import background
-from elanus.workers.background import Accepted, Answer, Build, Compact, Done, Failed, Settings
+from elanus.workers.background import Accepted, Answer, Build, Compact, Done, Failed, Lane, Settings
 
 log = logging.getLogger(__name__)
 
@@ -88,101 +89,129 @@ def _numbers(field: Field) -> int:
 
 
 class BackgroundProcess:
-    """At most one process, one task at a time. It ends by itself when it has been idle for a while."""
+    """At most one process, in it one task of each kind at a time. It ends by itself when it has been idle."""
 
     def __init__(self, settings: Settings, stop_seconds: float) -> None:
         self._settings = settings
         self._stop_seconds = stop_seconds
-        self._working = threading.Lock()
+        self._lanes = {lane: threading.Lock() for lane in Lane}
         self._changing = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: _Child | None = None
         self._stopped = False
 
     @property
     def pid(self) -> int | None:
         """Of the process, if one is running."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
+        child = self._child
+        return child.process.pid if child is not None and child.process.poll() is None else None
 
     def run(self, task: Build | Compact) -> Done:
         """Raises what the task raised, BackgroundCrashed, or NotReady once this is stopped."""
-        with self._working:
+        with self._lanes[task.lane]:
             for _ in range(_STARTS):
-                process = self._start()
-                answer = self._exchange(process, task)
+                child = self._start()
+                try:
+                    answer = child.do(task)
+                except BackgroundCrashed:
+                    if self._stopped:
+                        raise NotReady("the server is stopping") from None
+                    raise
                 if answer is not None:
                     return _result(answer)
-                self._reap(process)
             raise BackgroundCrashed("the background process ends before it takes a task; see the log")
 
     def stop(self) -> None:
-        """Ends the process and with it the task under way."""
+        """Ends the process and with it the tasks under way."""
         with self._changing:
             self._stopped = True
-            process = self._process
-        if process is None:
+            child = self._child
+        if child is None:
             return
-        process.kill()
+        child.process.kill()
         try:
-            process.wait(self._stop_seconds)
+            child.process.wait(self._stop_seconds)
         except subprocess.TimeoutExpired:
-            log.warning("the background process %d does not end", process.pid)
+            log.warning("the background process %d does not end", child.process.pid)
 
-    def _start(self) -> "subprocess.Popen[bytes]":
+    def _start(self) -> "_Child":
         with self._changing:
             if self._stopped:
                 raise NotReady("the server is stopping")
-            if self._process is not None and self._process.poll() is None:
-                return self._process
-            package = str(Path(elanus.__file__).parent.parent)
-            path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH", "")) if p)
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", background.__name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": path},
-                # Ctrl-C is meant for the server, which ends this process itself.
-                start_new_session=True,
-            )
-            log.info("the background process %d has started", self._process.pid)
+            if self._child is None or self._child.ended:
+                self._child = _Child(self._settings)
+                log.info("the background process %d has started", self._child.process.pid)
+            return self._child
+
+
+class _Child:
+    """A process that was started, and the thread that reads what it answers."""
+
+    def __init__(self, settings: Settings) -> None:
+        package = str(Path(elanus.__file__).parent.parent)
+        path = os.pathsep.join(p for p in (package, os.environ.get("PYTHONPATH", "")) if p)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", background.__name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            # Ctrl-C is meant for the server, which ends this process itself.
+            start_new_session=True,
+        )
+        self._sending = threading.Lock()
+        self._ended = False
+        self._answers: dict[Lane, queue.SimpleQueue[Answer | None]] = {
+            lane: queue.SimpleQueue() for lane in Lane
+        }
+        threading.Thread(target=self._read, name="background-answers", daemon=True).start()
+        if not self._send(settings):
+            log.warning("the background process %d ended at once", self.process.pid)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended or self.process.poll() is not None
+
+    def do(self, task: Build | Compact) -> Answer | None:
+        """The answer; None where the process ended before it began. Raises BackgroundCrashed."""
+        answers = self._answers[task.lane]
+        if not self._send(task) or answers.get() is None:
+            self._ended = True
+            return None
+        answer = answers.get()
+        if answer is None:
+            raise BackgroundCrashed(f"the background process was ended by {_cause(self.process.returncode)}")
+        return answer
+
+    def _send(self, message: msgspec.Struct) -> bool:
+        """False where nobody reads any more."""
+        assert self.process.stdin is not None, "its input is a pipe"
+        with self._sending:
+            try:
+                background.send(self.process.stdin, message)  # type: ignore[arg-type]  # IO[bytes]
+            except (OSError, ValueError):  # ValueError: closed by the thread that has read the end
+                return False
+        return True
+
+    def _read(self) -> None:
+        stream = self.process.stdout
+        assert stream is not None, "its output is a pipe"
         try:
-            assert self._process.stdin is not None, "its input is a pipe"
-            background.send(self._process.stdin, self._settings)  # type: ignore[arg-type]  # IO[bytes]
-        except OSError:
-            log.warning("the background process %d ended at once", self._process.pid)
-        return self._process
+            while (frame := background.receive(stream)) is not None:  # type: ignore[arg-type]  # IO[bytes]
+                answer: Answer = msgspec.msgpack.decode(frame, type=Answer)
+                self._answers[answer.lane].put(answer)
+        finally:
+            self._reap()
+            for answers in self._answers.values():
+                answers.put(None)
 
-    def _exchange(self, process: "subprocess.Popen[bytes]", task: Build | Compact) -> Answer | None:
-        """None where the process ended before it took the task."""
-        assert process.stdin is not None, "its input is a pipe"
-        assert process.stdout is not None, "its output is a pipe"
-        try:
-            background.send(process.stdin, task)  # type: ignore[arg-type]  # IO[bytes]
-        except OSError:
-            return None
-        if self._receive(process) is None:
-            return None
-        answer = self._receive(process)
-        if answer is not None:
-            return answer
-        self._reap(process)
-        if self._stopped:
-            raise NotReady("the server is stopping")
-        raise BackgroundCrashed(f"the background process was ended by {_cause(process.returncode)}")
-
-    def _receive(self, process: "subprocess.Popen[bytes]") -> Answer | None:
-        frame = background.receive(process.stdout)  # type: ignore[arg-type]  # IO[bytes]
-        if frame is None:
-            return None
-        return msgspec.msgpack.decode(frame, type=Answer)  # type: ignore[no-any-return]  # a union
-
-    def _reap(self, process: "subprocess.Popen[bytes]") -> None:
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
+    def _reap(self) -> None:
+        self._ended = True
+        self.process.kill()
+        self.process.wait()
+        with self._sending:
+            for pipe in (self.process.stdin, self.process.stdout):
                 try:
-                    stream.close()
+                    if pipe is not None:
+                        pipe.close()
                 except OSError:
                     log.debug("the pipe to the background process was broken")
 
@@ -191,7 +220,7 @@ def _result(answer: Answer) -> Done:
     match answer:
         case Done():
             return answer
-        case Failed(kind, message, code, trace):
+        case Failed(_, kind, message, code, trace):
             log.error("in the background process:\n%s", trace)
             raise _KINDS.get(kind, ElanusError)(message, Code(code))
         case Accepted():

@@ -69,6 +69,10 @@ class Proxy(Section):
     max_role_description_length: Count = Field(
         PROTOCOL.role_description_length, description="Longest description of a role, in bytes."
     )
+    max_result_entries: Limit = Field(
+        PROTOCOL.result_entries,
+        description="Most vectors x limit x group size of a search; -1: as many as the other limits allow.",
+    )
     max_user_num: Count = Field(PROTOCOL.users, description="Most users.")
     max_role_num: Count = Field(PROTOCOL.roles, description="Most roles.")
 
@@ -98,6 +102,9 @@ class RootCoord(Section):
     )
     max_partition_num: Count = Field(PROTOCOL.partitions, description="Most partitions of a collection.")
     max_database_num: Count = Field(PROTOCOL.databases, description="Most databases beside `default`.")
+    max_general_capacity: Count = Field(
+        PROTOCOL.capacity, description="Most partitions times shards, over all collections."
+    )
 
 
 class DataCoordSegment(Section):
@@ -181,8 +188,17 @@ class Limits(Section):
     max_query_result_window: Count = Field(
         PROTOCOL.result_window, description="Largest offset + limit of a query."
     )
+    large_max_query_result_window: Count = Field(
+        PROTOCOL.large_result_window,
+        description="The same of a collection with the property query_mode=large_topk.",
+    )
+    max_group_size: Count = Field(PROTOCOL.group_size, description="Largest group_size of a search.")
     nq: Count = Field(PROTOCOL.queries, description="Most vectors of one search.")
     top_k: Count = Field(PROTOCOL.top_k, description="Largest offset + limit of a search.")
+    large_top_k: Count = Field(
+        PROTOCOL.large_top_k,
+        description="The same of a collection with the property query_mode=large_topk.",
+    )
 
 
 class QuotaAndLimits(Section):

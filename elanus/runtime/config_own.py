@@ -7,12 +7,10 @@ from pydantic import Field
 from elanus.runtime.config_section import Bytes, Count, MiB, Seconds, Section
 from elanus.storage.log.limits import LogLimits
 from elanus.storage.meta.sqlite import SqliteLimits
-from elanus.storage.retry import RetryPolicy
 
 # Defaults are declared where they are used; here they get their keys.
 LOG = LogLimits()
 META = SqliteLimits()
-RETRY = RetryPolicy()
 
 
 class LogFiles(Section):
@@ -70,20 +68,6 @@ class Meta(Section):
             history_events=self.history_events,
             watch_events=self.watch_events,
             group_transactions=self.group_transactions,
-        )
-
-
-class Retry(Section):
-    deadline_seconds: Seconds = Field(
-        RETRY.deadline, description="Retriable storage errors are retried this long, in seconds."
-    )
-    first_seconds: Seconds = Field(RETRY.first, description="Wait before the first retry, in seconds.")
-    longest_seconds: Seconds = Field(RETRY.longest, description="Longest wait between retries, in seconds.")
-
-    @property
-    def policy(self) -> RetryPolicy:
-        return RetryPolicy(
-            deadline=self.deadline_seconds, first=self.first_seconds, longest=self.longest_seconds
         )
 
 
@@ -197,6 +181,10 @@ class Serving(Section):
     batch_running: Count = Field(
         1, description="Searches of the same kind that run side by side before others wait for them."
     )
+    growing_block_rows: Count = Field(
+        65_536, description="Rows not flushed yet are kept in blocks of at most so many."
+    )
+    growing_block_bytes: Bytes = Field(32 * MiB, description="Size of such a block at most, in bytes.")
     delete_batch_keys: Count = Field(4096, description="Deletes that are applied to a segment at a time.")
     wait_seconds: Seconds = Field(
         30, description="A read without a deadline waits this long for the log, in seconds."
@@ -215,11 +203,6 @@ class ColumnCaching(Section):
     )
 
 
-class Search(Section):
-    block_rows: Count = Field(65_536, description="Rows of one brute-force block.")
-    block_bytes: Bytes = Field(32 * MiB, description="Memory of one brute-force block, in bytes.")
-
-
 class Shutdown(Section):
     grace_seconds: Seconds = Field(
         3, description="After SIGTERM the server ends within this time, calls in flight included."
@@ -231,7 +214,6 @@ class Own(Section):
 
     log: LogFiles = LogFiles()
     meta: Meta = Meta()
-    retry: Retry = Retry()
     executors: Executors = Executors()
     catalogue: Catalogue = Catalogue()
     flush: Flushing = Flushing()
@@ -241,5 +223,4 @@ class Own(Section):
     background: Background = Background()
     cache: ColumnCaching = ColumnCaching()
     serve: Serving = Serving()
-    search: Search = Search()
     shutdown: Shutdown = Shutdown()

@@ -1,7 +1,6 @@
 """All roles in one process on embedded storage: what Lite opens and `elanus serve` serves."""
 
 import logging
-import os
 import shutil
 import threading
 import time
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import grpc
 
-from elanus import __version__
 from elanus.access.gate import WriteGate
-from elanus.access.proxy import Proxy, ProxyLimits
-from elanus.access.reads import Reader, ReadLimits
+from elanus.access.proxy import Proxy
+from elanus.access.reads import Reader
 from elanus.access.service import handlers
 from elanus.access.service.dispatch import Observe
 from elanus.access.service.executors import Executors
@@ -23,20 +21,18 @@ from elanus.access.snapshots import Snapshots
 from elanus.access.writes import WriteLimits, Writer
 from elanus.coordinators.catalog_writer import CatalogWriter
 from elanus.coordinators.compaction import LocalCompactionCoordinator
-from elanus.coordinators.compaction_policy import CompactionPolicy
-from elanus.coordinators.data import DataLimits, LocalDataCoordinator
-from elanus.coordinators.garbage import GarbageCollector, GarbagePolicy
-from elanus.coordinators.identity import IdentityLimits, LocalIdentityCoordinator
-from elanus.coordinators.index import IndexPolicy, LocalIndexCoordinator
-from elanus.coordinators.query import LocalQueryCoordinator, ViewPolicy
-from elanus.coordinators.root import LocalRootCoordinator, RootLimits
+from elanus.coordinators.data import LocalDataCoordinator
+from elanus.coordinators.garbage import GarbageCollector
+from elanus.coordinators.identity import LocalIdentityCoordinator
+from elanus.coordinators.index import LocalIndexCoordinator
+from elanus.coordinators.query import LocalQueryCoordinator
+from elanus.coordinators.root import LocalRootCoordinator
 from elanus.coordinators.term import Term
 from elanus.model.timestamps import Position, from_ms
-from elanus.runtime.background import BackgroundLimits, BackgroundNode
+from elanus.runtime import policies
+from elanus.runtime.background import BackgroundNode
 from elanus.runtime.config import Config
-from elanus.runtime.config_section import MiB
 from elanus.runtime.hardware import hardware
-from elanus.runtime.signals import EndSignals
 from elanus.storage.catalog import Catalog
 from elanus.storage.directory import DataDirectory
 from elanus.storage.log.local import LocalLogBroker
@@ -45,13 +41,11 @@ from elanus.storage.meta.sqlite import SqliteMetaStore
 from elanus.storage.objects.cache import FileCache
 from elanus.storage.objects.local import LocalObjectStore
 from elanus.storage.sequence import Sequence
-from elanus.workers.background import Settings
-from elanus.workers.batching import BatchLimits
-from elanus.workers.column_cache import ColumnCache, ColumnLimits
+from elanus.workers.column_cache import ColumnCache
 from elanus.workers.compactor import CompactionLimits, LocalCompactionNode
-from elanus.workers.data_node import LocalDataNode, SealPolicy
+from elanus.workers.data_node import LocalDataNode
 from elanus.workers.index_node import IndexLimits, LocalIndexNode
-from elanus.workers.query_node import LocalQueryNode, QueryLimits
+from elanus.workers.query_node import LocalQueryNode
 from elanus.workers.tail import Tails
 
 log = logging.getLogger(__name__)
@@ -62,8 +56,6 @@ _THREADS_BESIDE_SEARCHES = 1
 """Of a small index that is built in the server; only the background process gives way to searches."""
 SCRATCH = "scratch"
 CACHE = "cache"
-EXIT_SECONDS = 1.0
-"""What the operating system gets of the grace time, to end the process."""
 
 
 class Instance:
@@ -140,7 +132,7 @@ class Instance:
             catalog=self.catalog,
             tails=self.tails,
             columns=self._make_columns(scratch.parent / CACHE),
-            limits=self._query_limits,
+            limits=policies.query_limits(self.config),
         )
         opened.callback(self.query_node.stop)
         data_term = self._term("datacoord", stop, opened)
@@ -200,20 +192,7 @@ class Instance:
         first = from_ms(int(time.time() * 1000))
         return Sequence(self.meta, "row", step=own.row_id_step, first=first, attempts=own.sequence_attempts)
 
-    @property
-    def _query_limits(self) -> QueryLimits:
-        serve = self.config.elanus.serve
-        return QueryLimits(
-            load_threads=serve.load_threads,
-            plan_cache=serve.plan_cache,
-            filter_bytes=serve.filter_bytes,
-            delete_batch_keys=serve.delete_batch_keys,
-            batches=BatchLimits(queries=serve.batch_queries, at_once=serve.batch_running),
-            wait_seconds=serve.wait_seconds,
-        )
-
     def _make_data_node(self, scratch: Path) -> LocalDataNode:
-        flush, segment = self.config.elanus.flush, self.config.data_node.segment
         return LocalDataNode(
             NODE_ID,
             meta=self.meta,
@@ -223,18 +202,10 @@ class Instance:
             tails=self.tails,
             segment_ids=self._ids,
             scratch=scratch,
-            policy=SealPolicy(
-                segment_bytes=segment.insert_buf_size,
-                buffer_bytes=flush.buffer_bytes,
-                age_seconds=segment.sync_period,
-                check_seconds=flush.check_seconds,
-                retry_seconds=flush.retry_seconds,
-                threads=flush.threads,
-            ),
+            policy=policies.seal_policy(self.config),
         )
 
     def _make_data(self, term: Term) -> LocalDataCoordinator:
-        flush = self.config.elanus.flush
         return LocalDataCoordinator(
             term,
             meta=self.meta,
@@ -243,15 +214,10 @@ class Instance:
             manifests=self.manifests,
             node_id=NODE_ID,
             node=self._data_node,
-            limits=DataLimits(
-                seal_seconds=flush.seal_seconds,
-                trim_seconds=flush.trim_seconds,
-                read_attempts=flush.read_attempts,
-            ),
+            limits=policies.data_limits(self.config),
         )
 
     def _make_index(self, term: Term) -> LocalIndexCoordinator:
-        build = self.config.elanus.build
         return LocalIndexCoordinator(
             term,
             meta=self.meta,
@@ -259,19 +225,13 @@ class Instance:
             manifests=self.manifests,
             ids=self._ids,
             node=self._background,
-            policy=IndexPolicy(
-                min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
-                builds=build.builds,
-                attempts=build.attempts,
-                retry_seconds=build.retry_seconds,
-            ),
+            policy=policies.index_policy(self.config),
             merge=self.compaction.merge_unindexed,
         )
 
     def _make_columns(self, directory: Path) -> ColumnCache:
-        cache = self.config.elanus.cache
-        limits = ColumnLimits(small_bytes=cache.small_bytes, memory_bytes=cache.memory_bytes)
-        return ColumnCache(FileCache(directory, cache.bytes), limits)
+        files = FileCache(directory, self.config.elanus.cache.bytes)
+        return ColumnCache(files, policies.column_limits(self.config))
 
     def _make_background(self, scratch: Path) -> BackgroundNode:
         own = self.config.elanus
@@ -284,22 +244,11 @@ class Instance:
                 scratch=scratch,
                 limits=CompactionLimits(batch_bytes=own.compaction.batch_bytes),
             ),
-            settings=Settings(
-                objects=self._object_directory,
-                scratch=scratch,
-                build_threads=own.build.threads or os.cpu_count() or 1,
-                batch_bytes=own.compaction.batch_bytes,
-                idle_seconds=own.background.idle_seconds,
-            ),
-            limits=BackgroundLimits(
-                build_elements=own.background.build_elements,
-                compaction_bytes=own.background.compaction_bytes,
-                stop_seconds=own.background.stop_seconds,
-            ),
+            settings=policies.background_settings(self.config, self._object_directory, scratch),
+            limits=policies.background_limits(self.config),
         )
 
     def _make_compaction(self, term: Term) -> LocalCompactionCoordinator:
-        own, coordinator = self.config.elanus.compaction, self.config.data_coord
         return LocalCompactionCoordinator(
             term,
             meta=self.meta,
@@ -307,38 +256,19 @@ class Instance:
             manifests=self.manifests,
             ids=self._ids,
             node=self._background,
-            policy=CompactionPolicy(
-                automatic=coordinator.compaction.enable_auto_compaction,
-                target_bytes=coordinator.segment.max_size * MiB,
-                small_share=coordinator.segment.small_proportion,
-                merge_segments=own.merge_segments,
-                growth=own.growth,
-                dead_share=coordinator.compaction.single.ratio.threshold,
-                retention_seconds=own.retention_seconds,
-                check_seconds=coordinator.compaction.mix.trigger_interval,
-                jobs=own.jobs,
-                attempts=own.attempts,
-                retry_seconds=own.retry_seconds,
-                remembered=own.remembered,
-            ),
+            policy=policies.compaction_policy(self.config),
             index_min_rows=self.config.index_coord.segment.min_segment_num_rows_to_enable_index,
         )
 
     def _make_garbage(self, term: Term) -> GarbageCollector:
-        garbage = self.config.data_coord.gc
         return GarbageCollector(
             term,
             meta=self.meta,
             objects=self.objects,
-            policy=GarbagePolicy(
-                interval_seconds=garbage.interval,
-                grace_seconds=garbage.drop_tolerance,
-                job_seconds=self.config.elanus.garbage.job_seconds,
-            ),
+            policy=policies.garbage_policy(self.config),
         )
 
     def _make_query(self, term: Term) -> LocalQueryCoordinator:
-        serve = self.config.elanus.serve
         return LocalQueryCoordinator(
             term,
             meta=self.meta,
@@ -346,12 +276,7 @@ class Instance:
             catalog=self.catalog,
             manifests=self.manifests,
             nodes={NODE_ID: self.query_node},
-            policy=ViewPolicy(
-                grace_seconds=serve.view_grace_seconds,
-                retry_seconds=serve.retry_seconds,
-                refresh_offsets=serve.refresh_offsets,
-                batch=serve.prepare_batch,
-            ),
+            policy=policies.view_policy(self.config),
         )
 
     def _make_catalog_writer(self, term: Term) -> CatalogWriter:
@@ -363,11 +288,10 @@ class Instance:
         )
 
     def _make_identity(self, writer: CatalogWriter) -> LocalIdentityCoordinator:
-        limits = self.config.protocol_limits
         return LocalIdentityCoordinator(
             writer,
             self.config.common.security.default_root_password,
-            IdentityLimits(max_users=limits.users, max_roles=limits.roles),
+            policies.identity_limits(self.config),
         )
 
     def _make_root(
@@ -377,7 +301,6 @@ class Instance:
         index: LocalIndexCoordinator,
         query: LocalQueryCoordinator,
     ) -> LocalRootCoordinator:
-        limits = self.config.protocol_limits
         return LocalRootCoordinator(
             writer,
             meta=self.meta,
@@ -386,12 +309,7 @@ class Instance:
             data=data,
             index=index,
             query=query,
-            limits=RootLimits(
-                max_databases=limits.databases,
-                max_collections=limits.collections,
-                max_database_collections=limits.collections_per_database,
-                max_partitions=limits.partitions,
-            ),
+            limits=policies.root_limits(self.config),
         )
 
     def _make_proxy(
@@ -408,11 +326,7 @@ class Instance:
             snapshots=Snapshots(self.catalog, own.serve.snapshots),
             broker=self.broker,
             nodes={NODE_ID: self.query_node},
-            limits=ReadLimits(
-                graceful_ms=self.config.common.graceful_time,
-                view_seconds=own.serve.view_seconds,
-                view_retry_seconds=own.serve.view_retry_seconds,
-            ),
+            limits=policies.read_limits(self.config),
         )
         writer = Writer(
             catalog=self.catalog,
@@ -435,11 +349,8 @@ class Instance:
             gate=gate,
             health=self.unhealthy,
             hardware=lambda: hardware(self.config.local_storage.path),
-            limits=ProxyLimits(
-                flush_seconds=own.flush.answer_seconds,
-                index_seconds=own.build.answer_seconds,
-                load_seconds=own.serve.answer_seconds,
-            ),
+            default_partition=self.config.common.default_partition_name,
+            limits=policies.proxy_limits(self.config),
         )
 
     def unhealthy(self) -> list[str]:
@@ -454,72 +365,3 @@ def _empty(path: Path) -> Path:
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()
     return path
-
-
-def serve(config: Config) -> None:
-    """Serves in the foreground until SIGTERM or Ctrl-C."""
-    from elanus.access.health import health_handlers
-    from elanus.access.server import GrpcServer
-    from elanus.runtime.management import ComponentHealth, ManagementServer, State
-    from elanus.runtime.metrics import Metrics
-
-    started = time.monotonic()
-    end = EndSignals()
-    grace = config.elanus.shutdown.grace_seconds
-    with ExitStack() as opened:
-        instance = Instance(config)
-        instance.start()
-        opened.callback(instance.stop)
-        metrics = Metrics(NODE_ID)
-        threads = config.elanus.executors
-        executors = Executors(control=threads.control, read=threads.read, write=threads.write)
-        opened.callback(executors.close, wait=False)
-        server = GrpcServer(
-            {
-                **instance.serving_handlers(executors, metrics.observe),
-                **health_handlers(instance.unhealthy, executors),
-            },
-            executors,
-            host=config.proxy.ip,
-            port=config.proxy.port,
-            limits=config.protocol_limits,
-        )
-        server.start()
-        opened.callback(server.stop, grace / 2)
-
-        def health() -> list[ComponentHealth]:
-            reasons = instance.unhealthy()
-            state = State.ABNORMAL if reasons else State.HEALTHY
-            return [ComponentHealth("standalone", state, "; ".join(reasons))]
-
-        management = ManagementServer(
-            config.management.ip,
-            config.management.port,
-            health,
-            metrics.registry,
-            threads=config.management.threads,
-            queue=config.management.queue,
-            timeout_seconds=config.management.timeout_seconds,
-        )
-        management.start()
-        opened.callback(management.stop)
-        log.info(
-            "elanus %s serves %s on %s:%d, management on port %d, after %.2f s",
-            __version__,
-            config.local_storage.path,
-            config.proxy.ip,
-            server.port,
-            management.port,
-            time.monotonic() - started,
-        )
-        came = end.wait()
-        log.info("%s: stopping, calls in flight have %.1f s", came.name, grace / 2)
-        _end_within(grace - EXIT_SECONDS)
-
-
-def _end_within(seconds: float) -> None:
-    """A kernel that runs on (an index build) does not hold up the end: it starts again with the server, and
-    what was acknowledged is in the log."""
-    timer = threading.Timer(max(0.0, seconds), os._exit, (0,))
-    timer.daemon = True
-    timer.start()

@@ -2,8 +2,9 @@
 
 `python -m elanus.workers.background` reads frames from its standard input and answers on its standard output:
 four bytes of length, then a MessagePack message. The first frame is `Settings`; each further one is a task,
-answered by `Accepted` at once and later by `Done` or `Failed`. It ends when its input ends, which it does
-with the server, and after a while without work.
+answered by `Accepted` when its turn comes and later by `Done` or `Failed`. Each kind of task has a lane, a
+thread that does one after the other, so a long compaction holds up no index build. The process ends when its
+input ends, which it does with the server, and after a while without work.
 """
 
 import ctypes
@@ -13,8 +14,9 @@ import struct
 import sys
 import threading
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import msgspec
 
@@ -44,24 +46,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float
 
 
+class Lane(StrEnum):
+    """What is done one after the other."""
+
+    BUILDS = "builds"
+    COMPACTIONS = "compactions"
+
+
 class Build(msgspec.Struct, frozen=True, tag=True):
     task: IndexTask
+    lane: ClassVar = Lane.BUILDS
 
 
 class Compact(msgspec.Struct, frozen=True, tag=True):
     task: CompactionTask
+    lane: ClassVar = Lane.COMPACTIONS
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True):
-    """The task was read: from here on its end is the task's, not that of an idle process."""
+    """The task was begun: from here on its end is the task's, not that of an idle process."""
+
+    lane: Lane
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
+    lane: Lane
     index: IndexFile | None = None
     compaction: CompactionResult | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
+    lane: Lane
     kind: str
     message: str
     code: int
@@ -102,62 +117,92 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _lower_priority()
-    tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     first = receive(sys.stdin.buffer)
     if first is None:
         return
-    settings = msgspec.msgpack.decode(first, type=Settings, dec_hook=_path)
-    threading.Thread(target=_read_tasks, args=(sys.stdin.buffer, tasks), daemon=True).start()
-    with suppress(BrokenPipeError):
-        _serve(settings, tasks, answers)
+    work = Work(msgspec.msgpack.decode(first, type=Settings, dec_hook=_path), answers)
+    threading.Thread(target=work.read, args=(sys.stdin.buffer,), daemon=True).start()
+    work.wait_until_idle()
     # The reading thread holds the lock of the standard input for ever.
     os._exit(0)
 
 
-def _read_tasks(stream: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:
-    while (frame := receive(stream)) is not None:
-        tasks.put(frame)
-    # The server is gone, however it went. Nobody waits for what is being made.
-    os._exit(1)
+class Work:
+    """The tasks of this process."""
+
+    def __init__(self, settings: Settings, answers: BinaryIO) -> None:
+        from elanus.storage.objects.local import LocalObjectStore
+        from elanus.workers.compactor import CompactionLimits, LocalCompactionNode
+        from elanus.workers.index_node import IndexLimits, LocalIndexNode
+
+        objects = LocalObjectStore(settings.objects, shared=True)
+        self._indexes = LocalIndexNode(
+            objects=objects, scratch=settings.scratch, limits=IndexLimits(threads=settings.build_threads)
+        )
+        self._compactions = LocalCompactionNode(
+            objects=objects,
+            scratch=settings.scratch,
+            limits=CompactionLimits(batch_bytes=settings.batch_bytes),
+        )
+        self._idle_seconds = settings.idle_seconds
+        self._answers = answers
+        self._answering = threading.Lock()
+        self._changed = threading.Condition()
+        self._open = 0
+        """Tasks that were read and are not answered."""
+        self._lanes: dict[Lane, queue.SimpleQueue[Task]] = {lane: queue.SimpleQueue() for lane in Lane}
+        for lane in Lane:
+            threading.Thread(target=self._serve, args=(lane,), name=lane, daemon=True).start()
+
+    def read(self, stream: BinaryIO) -> None:
+        while (frame := receive(stream)) is not None:
+            task = msgspec.msgpack.decode(frame, type=Task)
+            with self._changed:
+                self._open += 1
+                self._changed.notify_all()
+            self._lanes[task.lane].put(task)
+        # The server is gone, however it went. Nobody waits for what is being made.
+        os._exit(1)
+
+    def wait_until_idle(self) -> None:
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: not self._open)
+                if not self._changed.wait_for(lambda: self._open, self._idle_seconds):
+                    return
+
+    def _serve(self, lane: Lane) -> None:
+        while True:
+            task = self._lanes[lane].get()
+            self._answer(Accepted(lane))
+            try:
+                match task:
+                    case Build(asked):
+                        done = Done(lane, index=self._indexes.build(asked))
+                    case Compact(asked):
+                        done = Done(lane, compaction=self._compactions.compact(asked))
+            except Exception as error:  # noqa: BLE001  # told to whoever sent the task
+                self._answer(_failed(lane, error))
+            else:
+                self._answer(done)
+            with self._changed:
+                self._open -= 1
+                self._changed.notify_all()
+
+    def _answer(self, answer: msgspec.Struct) -> None:
+        with self._answering:
+            try:
+                send(self._answers, answer)
+            except BrokenPipeError:
+                os._exit(0)
 
 
-def _serve(settings: Settings, tasks: "queue.SimpleQueue[bytes]", answers: BinaryIO) -> None:
-    from elanus.storage.objects.local import LocalObjectStore
-    from elanus.workers.compactor import CompactionLimits, LocalCompactionNode
-    from elanus.workers.index_node import IndexLimits, LocalIndexNode
-
-    objects = LocalObjectStore(settings.objects, shared=True)
-    indexes = LocalIndexNode(
-        objects=objects, scratch=settings.scratch, limits=IndexLimits(threads=settings.build_threads)
-    )
-    compactions = LocalCompactionNode(
-        objects=objects,
-        scratch=settings.scratch,
-        limits=CompactionLimits(batch_bytes=settings.batch_bytes),
-    )
-    while True:
-        try:
-            frame = tasks.get(timeout=settings.idle_seconds)
-        except queue.Empty:
-            return
-        send(answers, Accepted())
-        try:
-            match msgspec.msgpack.decode(frame, type=Task):
-                case Build(task):
-                    done = Done(index=indexes.build(task))
-                case Compact(task):
-                    done = Done(compaction=compactions.compact(task))
-        except Exception as error:  # noqa: BLE001  # told to whoever sent the task
-            send(answers, _failed(error))
-        else:
-            send(answers, done)
-
-
-def _failed(error: Exception) -> Failed:
+def _failed(lane: Lane, error: Exception) -> Failed:
     import traceback
 
     code = getattr(error, "code", Code.SERVICE_INTERNAL)
     return Failed(
+        lane=lane,
         kind=type(error).__name__,
         message=str(error),
         code=int(code),

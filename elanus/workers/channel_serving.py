@@ -37,10 +37,13 @@ class ChannelServing:
     """The collection's schema at a version or later; None where the collection is gone."""
     apply_threshold: int
     """Keys of pending deletes above which they are applied without waiting for a read."""
+    block_rows: int
+    block_bytes: int
+    """Bounds of the blocks of growing rows."""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.growing = GrowingSegment(self.schema)
+        self.growing = GrowingSegment(self.schema, self.block_rows, self.block_bytes)
         self.segments: dict[str, SealedSegment] = {}
         self.views: dict[str, ServedView] = {}
         self._preparing: dict[str, View] = {}

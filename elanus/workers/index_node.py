@@ -8,6 +8,7 @@ import msgspec
 
 from elanus.engine import index as indexes
 from elanus.engine import scalar_index as scalars
+from elanus.engine.reader import valid_mask
 from elanus.engine.segment_file import SegmentFile
 from elanus.model.columns import as_floats, as_matrix
 from elanus.model.index_parameters import JSON_PATH
@@ -69,6 +70,9 @@ class LocalIndexNode:
         vectors = as_matrix(column, field.type)
         if field.type is not DataType.BINARY_VECTOR:
             vectors = as_floats(vectors, field.type)
+        valid = valid_mask(column)
+        if valid is not None and valid.any():
+            vectors = vectors[valid]
         return indexes.build(
             definition.type, vectors, definition.metric, definition.params, self._limits.threads
         )

@@ -57,6 +57,8 @@ class QueryLimits(msgspec.Struct, frozen=True, kw_only=True):
     filter_bytes: int
     """What filters matched in sealed segments, kept for the next read with the same filter."""
     delete_batch_keys: int
+    growing_block_rows: int
+    growing_block_bytes: int
     batches: BatchLimits
     wait_seconds: float
     """The longest a read waits for the log, where its caller has no deadline."""
@@ -169,6 +171,8 @@ class LocalQueryNode:
             self._collection(view.collection_id).schema,
             lambda version: self._catalog.schema(view.collection_id, version, self._limits.wait_seconds),
             self._limits.delete_batch_keys,
+            self._limits.growing_block_rows,
+            self._limits.growing_block_bytes,
         )
 
     def _load(self, view: View, here: dict[str, SealedSegment]) -> dict[str, SealedSegment]:

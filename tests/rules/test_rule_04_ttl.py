@@ -4,11 +4,15 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from elanus.access import reads
 from elanus.access import requests as q
 from elanus.coordinators import compaction
+from elanus.model.nouns import EXPIRY_STEP_MS, Collection
 from elanus.model.properties import TTL_SECONDS
+from elanus.model.timestamps import to_ms
 from elanus.runtime.standalone import Instance
 from tests.rules.stage import SCHEMA, Stage, channel, count, flush, insert, read, wait_for
 from tests.rules.test_rule_03_iterators import page
@@ -63,6 +67,22 @@ def test_rows_whose_time_is_over_are_seen_by_no_read(stage: Stage, clock: Clock)
     clock.ahead = 0
     assert len(page(instance)[0]) == 2
     assert count(instance) == 2, "it is the proxy's clock that counts"
+
+
+@given(ttl=st.integers(1, 10**6), now=st.integers(10**12, 10**13), later=st.integers(0, 3 * EXPIRY_STEP_MS))
+def test_what_expires_moves_on_in_steps_and_never_too_early(ttl: int, now: int, later: int) -> None:
+    collection = Collection(
+        id=1,
+        database_id=1,
+        name="a",
+        schema=SCHEMA,
+        channels=(),
+        partitions=(),
+        properties={TTL_SECONDS: str(ttl)},
+    )
+    below = to_ms(collection.expired_below(now))
+    assert 0 <= now - ttl * 1000 + 1 - below < EXPIRY_STEP_MS, "a row lives out its time, hardly longer"
+    assert (to_ms(collection.expired_below(now + later)) - below) % EXPIRY_STEP_MS == 0
 
 
 def test_a_segment_of_which_some_rows_have_outlived_their_time_shows_the_others(

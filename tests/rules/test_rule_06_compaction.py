@@ -5,6 +5,7 @@ import pytest
 from elanus.access import requests as q
 from elanus.model.errors import ElanusError
 from elanus.model.nouns import IndexFile, Segment
+from elanus.model.properties import AUTO_COMPACTION
 from elanus.roles.data import CompactionResult, CompactionTask
 from elanus.roles.index import IndexTask
 from elanus.runtime.standalone import Instance
@@ -310,6 +311,19 @@ def test_small_segments_are_merged_without_a_call(stage: Stage) -> None:
     two_segments(instance)
     wait_for(lambda: len(stored(instance)) == 1)
     assert read(instance) == [(1, 0), (2, 0), (3, 0), (4, 0)]
+
+
+def test_a_collection_that_says_so_is_compacted_by_calls_only(stage: Stage) -> None:
+    instance = stage.open(**UNASKED, elanus__compaction__mergeSegments=2)
+    made = make(instance)
+    instance.proxy.alter_collection("", "a", {AUTO_COMPACTION: "false"}, [])
+    two_segments(instance)
+    instance.compaction.look()
+    assert instance.compaction.plans_of(made.id) == []
+    assert len(stored(instance)) == 2
+    instance.proxy.alter_collection("", "a", {}, [AUTO_COMPACTION])
+    instance.compaction.look()
+    wait_for(lambda: len(stored(instance)) == 1)
 
 
 def test_a_segment_full_of_deleted_rows_is_rewritten_without_a_call(stage: Stage) -> None:

@@ -103,7 +103,7 @@ class Data:
         _check_schema_ts(collection, request.schema_timestamp)
         schema = collection.schema
         rows = to_batch(request.fields_data, request.num_rows, schema)
-        check_rows(schema, rows, self._limits, upsert=upsert)
+        check_rows(schema, rows, self._limits, upsert=upsert, takes_keys=collection.takes_keys)
         return Write(
             database=call.database,
             collection=request.collection_name,

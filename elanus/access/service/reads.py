@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from elanus.access.calls import Call
-from elanus.access.requests import Query, Search
+from elanus.access.requests import Query, Read, Search
 from elanus.access.translate import params
 from elanus.access.translate.placeholders import queries
 from elanus.access.translate.results import keys, query_results, search_results
@@ -31,6 +31,8 @@ class Reads:
     def __init__(self, proxy: "Proxy", limits: Limits) -> None:
         self._proxy = proxy
         self._limits = limits
+        self._large = limits.large
+        self._least = min(limits.top_k, limits.result_window)
 
     def search(self, call: Call, request: Any) -> Any:
         _refuse_search(request)
@@ -60,7 +62,7 @@ class Reads:
             group=asked.group,
             page=asked.page,
         )
-        check_search(search, self._limits)
+        check_search(search, self._limits_of(search, search.limit + search.offset))
         result = self._proxy.search(search)
         call.check()
         check_output(result.rows.columns.nbytes, self._limits)
@@ -86,11 +88,17 @@ class Reads:
             limit=params.integer(given, "limit", 0) if "limit" in given else None,
             offset=params.integer(given, "offset", 0),
         )
-        check_query(query, self._limits)
+        check_query(query, self._limits_of(query, (query.limit or 0) + query.offset))
         result = self._proxy.query(query)
         call.check()
         check_output(result.rows.columns.nbytes, self._limits)
         return query_results(result, result.rows.schema, request.collection_name)
+
+    def _limits_of(self, read: Read, window: int) -> Limits:
+        """The usual ones, but for a collection that may answer more."""
+        if window > self._least and self._proxy.collection(read.database, read.collection).large_top_k:
+            return self._large
+        return self._limits
 
 
 def _queries(request: Any) -> tuple[DataType, npt.NDArray[Any], pa.Array | None]:

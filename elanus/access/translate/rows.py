@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from elanus.model.columns import arrow_type, vector_bytes
+from elanus.model.columns import arrow_type, as_matrix, from_matrix, vector_bytes
 from elanus.model.errors import InvalidParameter, Unimplemented
 from elanus.model.schema import DYNAMIC_FIELD, Field, Schema
 from elanus.model.types import DataType
@@ -277,7 +277,12 @@ def _vectors(vectors: Any, field: Field, rows: int, valid: npt.NDArray[np.bool_]
         _check_length(field, len(data), rows if valid is None else int(valid.sum()))
         width = vector_bytes(field)
         values = pa.Array.from_buffers(pa.binary(width), len(data) // width, [None, pa.py_buffer(data)])
-    return _spread(values, field, rows, valid)
+    if valid is None:
+        return _spread(values, field, rows, valid)
+    came = as_matrix(values, field.type)
+    matrix = np.zeros((rows, came.shape[1]), came.dtype)
+    matrix[valid] = came
+    return from_matrix(matrix, field, valid)
 
 
 def _check_length(field: Field, came: int, values: int) -> None:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from elanus.model.columns import as_floats, as_matrix
 from elanus.model.errors import InvalidParameter, TooLarge
 from elanus.model.limits import UNLIMITED, Limits
+from elanus.model.properties import KEYS_GIVEN
 from elanus.model.schema import Field, Schema
 from elanus.model.types import DataType
 
@@ -18,8 +19,11 @@ _SHOWN = 32
 """Characters of a wrong value that a message shows."""
 
 
-def check_rows(schema: Schema, rows: pa.RecordBatch, limits: Limits, *, upsert: bool = False) -> None:
-    """`rows` has a column per field that the client sent, named by field id.
+def check_rows(
+    schema: Schema, rows: pa.RecordBatch, limits: Limits, *, upsert: bool = False, takes_keys: bool = False
+) -> None:
+    """`rows` has a column per field that the client sent, named by field id; `takes_keys`: generated keys may
+    be given.
 
     Raises InvalidParameter with field and row, TooLarge for a request above the insert size.
     """
@@ -33,8 +37,11 @@ def check_rows(schema: Schema, rows: pa.RecordBatch, limits: Limits, *, upsert: 
     for field in schema.fields:
         if field.key not in present:
             _check_absent(field, upsert)
-        elif field.auto_id and not upsert:
-            raise InvalidParameter(f"field {field.name!r} has autoID: leave it out, its values are generated")
+        elif field.auto_id and not (upsert or takes_keys):
+            raise InvalidParameter(
+                f"field {field.name!r} has autoID: leave it out, its values are generated "
+                f"(or set the collection's property {KEYS_GIVEN})"
+            )
         else:
             _check_column(rows.column(field.key), field, schema, limits)
 

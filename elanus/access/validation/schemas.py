@@ -214,8 +214,6 @@ def _check_vector(field: Field, limits: Limits) -> None:
         raise InvalidParameter(
             f"dim of field {field.name!r} is {field.dim}; a binary vector's must be a multiple of {_BITS}"
         )
-    if field.nullable:
-        raise Unimplemented(f"field {field.name!r} is a nullable vector, which is not implemented")
 
 
 def _check_array(field: Field, limits: Limits) -> None:

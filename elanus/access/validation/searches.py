@@ -8,7 +8,7 @@ import numpy.typing as npt
 from elanus.access.requests import Query, Search
 from elanus.model.columns import STORED
 from elanus.model.errors import InvalidParameter, TooLarge, Unimplemented
-from elanus.model.limits import Limits
+from elanus.model.limits import UNLIMITED, Limits
 from elanus.model.schema import Field, Schema
 from elanus.model.types import DataType, Metric
 
@@ -25,6 +25,14 @@ def check_search(search: Search, limits: Limits) -> None:
     if not 1 <= search.limit <= limits.top_k:
         raise InvalidParameter(f"limit (topk) is {search.limit}; it must be in [1, {limits.top_k}]")
     _check_window(search.limit, search.offset, limits.top_k)
+    entries = nq * search.limit * (search.group.size if search.group else 1)
+    if limits.result_entries != UNLIMITED and entries > limits.result_entries:
+        raise InvalidParameter(
+            f"the search asks for {entries} hits (nq x limit x group_size); at most "
+            f"{limits.result_entries} are allowed"
+        )
+    if search.group is not None and not 1 <= search.group.size <= limits.group_size:
+        raise InvalidParameter(f"group_size is {search.group.size}; it must be in [1, {limits.group_size}]")
     if search.iterator and (nq != 1 or search.offset):
         raise InvalidParameter(
             f"a page of a search iterator takes 1 query vector and no offset; nq is {nq}, "

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from elanus.engine.index.nullable import without_nulls
 from elanus.engine.index.vector_index import VectorIndex
 from elanus.model.errors import InvalidParameter
 from elanus.model.types import Metric
 
-__all__ = ["VectorIndex", "build", "load"]
+__all__ = ["VectorIndex", "build", "load", "without_nulls"]
 
 
 class Family(Protocol):

@@ -329,3 +329,12 @@ def test_a_flush_lists_segments_and_its_state_is_asked_by_time_or_by_segment(ask
     assert ask("GetFlushState", segmentIDs=[7]).flushed
     assert ask("GetFlushState").status.code == 1101
     assert ask("Flush").status.code == 1100
+
+
+def test_descriptions_of_users_and_roles_have_limits(ask: Ask) -> None:
+    long = "x" * 1025
+    user = ask("CreateCredential", username="a", password="c2VjcmV0", description=long)
+    role = ask("CreateRole", entity=messages.RoleEntity(name="a", description=long))
+    for answer in (user, role):
+        assert answer.code == Code.PARAMETER_INVALID
+        assert "1025 bytes; at most 1024" in answer.reason

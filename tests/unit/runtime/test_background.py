@@ -147,6 +147,30 @@ def test_one_process_does_builds_and_compactions(process: BackgroundProcess, tmp
     assert process.pid == first
 
 
+def test_a_long_task_holds_up_no_task_of_the_other_kind(process: BackgroundProcess, tmp_path: Path) -> None:
+    slow, quick = build(stored(tmp_path, 60_000), SLOW), compact([stored(tmp_path, 100, "2")])
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            process.run(slow)
+        except NotReady as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_for(lambda: process.pid is not None)
+    pid = process.pid
+    result = process.run(quick).compaction
+    assert result is not None
+    assert sum(s.rows for s in result.segments) == 100
+    assert thread.is_alive(), "the build goes on"
+    assert process.pid == pid, "both are in one process"
+    process.stop()
+    thread.join(SECONDS)
+    assert len(failures) == 1
+
+
 def test_an_error_of_a_task_is_raised_as_what_it_is(process: BackgroundProcess, tmp_path: Path) -> None:
     segment = stored(tmp_path, 10)
     (tmp_path / "objects" / segment.prefix / "stats.json").unlink()
