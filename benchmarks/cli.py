@@ -32,11 +32,17 @@ PLAIN_WIDTH = 200
 PAGE = ROOT / "docs" / "benchmarks.md"
 STANDARD = "ready,hello,strong,ingest,search,pymilvus,filter,restart,mixed"
 
-Systems = Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(SYSTEMS)}.")]
+ALL = "all"
+
+Systems = Annotated[str, typer.Option(help=f"Comma-separated: {', '.join(SYSTEMS)}; or {ALL}.")]
 Rounds = Annotated[int, typer.Option(help="How often a thing that has a median is done.")]
 Seconds = Annotated[float, typer.Option(help="How long each setting is measured.")]
 Work = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the systems keep their data.")]
 Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Where the JSON goes.")]
+Resume = Annotated[
+    bool,
+    typer.Option(help="Keep what FILE has finished with the same settings; do the rest."),
+]
 
 
 @app.command()
@@ -87,9 +93,11 @@ def run(
     levels: Annotated[str, typer.Option(help="Consistency levels in the part `search`; empty: all.")] = "",
     collections: Annotated[int, typer.Option(help="How many, in the part `many`.")] = 1000,
     pymilvus: Annotated[str, typer.Option(help="Versions in the part `hello`.")] = "2.6.17,3.0.2",
+    ef_construction: Annotated[int, typer.Option(help="Of HNSW, with M 16.")] = 200,
     plain_insert: Annotated[bool, typer.Option(help="Insert with pymilvus' MilvusClient.")] = False,
     work: Work = None,
     out: Out = Path("benchmark.json"),
+    resume: Resume = False,
 ) -> None:
     """Named parts on named systems; afterwards `report` makes the page and its plots."""
     if data not in SOURCES:
@@ -110,9 +118,10 @@ def run(
         trickle=trickle,
         levels=tuple(filter(None, levels.split(","))),
         collections=collections,
+        ef_construction=ef_construction,
         plain=plain_insert,
     )
-    go(settings, out, work)
+    go(settings, out, work, resume)
 
 
 @app.command()
@@ -134,6 +143,8 @@ def show_run(run: Annotated[Path, typer.Argument(metavar="FILE", help="JSON of a
 
 
 def names(given: str, known: Mapping[str, object]) -> tuple[str, ...]:
+    if given == ALL:
+        return tuple(known)
     found = tuple(name.strip() for name in given.split(",") if name.strip())
     for name in found:
         if name not in known:
@@ -141,12 +152,16 @@ def names(given: str, known: Mapping[str, object]) -> tuple[str, ...]:
     return found
 
 
-def go(settings: Settings, out: Path | None, work: Path | None = None) -> None:
+def go(settings: Settings, out: Path | None, work: Path | None = None, resume: bool = False) -> None:
     # So that a `kill` of the harness ends the servers it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-    run = runner.run(settings, work, (lambda run: run.save(out)) if out else None)
+    begun = Run.read(out) if resume and out and out.exists() else None
+    try:
+        run = runner.run(settings, work, (lambda run: run.save(out)) if out else None, begun)
+    except runner.OtherSettings as error:
+        raise typer.BadParameter(str(error)) from error
     if out:
         run.save(out)
     show(run)
@@ -168,5 +183,5 @@ def show(run: Run) -> None:
         console.print(table)
         for note in each.notes:
             console.print(f"  {note}", markup=False)
-    for failure in run.failures:
-        console.print(f"failed: {failure}", style="red", markup=False)
+    for system, why in run.failures.items():
+        console.print(f"failed: {system}: {why}", style="red", markup=False)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-INTERVAL_SECONDS = 1.0
+INTERVAL_SECONDS = 0.5
 
 
 def tree(roots: list[int]) -> list[int]:
@@ -74,7 +74,9 @@ class PeakMemory:
         self._thread.join()
 
     def _sample(self) -> None:
-        while True:
+        """Once more at the end: what lasted to then is seen, however short it was."""
+        over = False
+        while not over:
+            over = self._stop.is_set()
             self.peak = max(self.peak, tree_bytes(self._roots()))
-            if self._stop.wait(self._interval):
-                return
+            self._stop.wait(self._interval)

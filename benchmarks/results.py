@@ -7,6 +7,8 @@ import numpy as np
 
 MEMORY, PEAK = "memory", "peak"
 """The part and the name of the most memory that a system took in the whole run."""
+PEAK_IN = "peak in "
+"""Before the name of a part: the most in that part."""
 PERCENTILES = (5, 10, 25, 50, 75, 90, 95, 99, 99.9)
 
 
@@ -52,21 +54,44 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct):
+    """`took`: seconds by system and finished part. `failures`: why a system was given up."""
+
     started: str
     machine: Machine
     commit: str
     settings: dict[str, str]
     versions: dict[str, str] = msgspec.field(default_factory=dict)
+    took: dict[str, dict[str, float]] = msgspec.field(default_factory=dict)
     measures: list[Measure] = msgspec.field(default_factory=list)
     loads: list[LoadResult] = msgspec.field(default_factory=list)
-    failures: list[str] = msgspec.field(default_factory=list)
+    failures: dict[str, str] = msgspec.field(default_factory=dict)
+    resumed: list[str] = msgspec.field(default_factory=list)
+    """When it was taken up again."""
 
     def save(self, path: Path) -> None:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+        """Whole or not at all: an interrupted run leaves what it had."""
+        making = path.with_suffix(".making")
+        making.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
+        making.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> "Run":
         return msgspec.json.decode(path.read_bytes(), type=cls)
+
+    def forget(self, part: str, system: str) -> None:
+        """What is measured anew must not stand beside what was measured before."""
+        ours = (part, system)
+        peak = (MEMORY, system, PEAK_IN + part)
+        self.measures = [
+            m for m in self.measures if (m.part, m.system) != ours and (m.part, m.system, m.what) != peak
+        ]
+        self.loads = [load for load in self.loads if (load.part, load.system) != ours]
+
+    def note_peak(self, system: str) -> None:
+        """The largest of its parts' peaks."""
+        others = [m for m in self.measures if (m.part, m.system, m.what) != (MEMORY, system, PEAK)]
+        peaks = [m.value or 0.0 for m in others if m.part == MEMORY and m.system == system]
+        self.measures = [*others, Measure(MEMORY, system, PEAK, max(peaks, default=0.0), "MB", "less")]
 
     def value(self, part: str, system: str, what: str) -> float | None:
         """The last measure of that name."""

@@ -1,10 +1,9 @@
-"""The tables of a run: one a part, a row a measure, a column a system, with ratios to the reference."""
+"""The tables of a run: one a part, a row a measure, a column a system, with our ratio to each peer."""
 
 from dataclasses import dataclass
 
 from benchmarks import goals
 from benchmarks.results import Measure, Run
-from benchmarks.systems import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,29 @@ def part_table(run: Run, part: str, title: str, about: str) -> Table:
 
 
 def cell(of_row: dict[str, Measure | None], system: str) -> str:
-    """The value, and in parentheses how many times the reference's it is."""
+    """The value; of another system also how many times as much ours is."""
     measure = of_row[system]
     if measure is None:
         return ""
     if measure.value is None:
         return "-"
-    reference = of_row.get(REFERENCE)
+    ours = of_row.get(goals.OURS)
     text = number(measure.value)
-    if system != REFERENCE and reference and reference.value and measure.better:
-        text += f" ({number(measure.value / reference.value)}x)"
+    if system != goals.OURS and ours and ours.value is not None and measure.value and measure.better:
+        text += f" ({number(ours.value / measure.value)}x)"
     return text
+
+
+def time_table(run: Run) -> Table:
+    """Seconds that each part took, preparation included."""
+    parts = list(dict.fromkeys(part for took in run.took.values() for part in took))
+    rows = [
+        [f"{part} (s)", *(number(took[part]) if part in took else "" for took in run.took.values())]
+        for part in parts
+    ]
+    rows.append(["all (s)", *(number(sum(took.values())) for took in run.took.values())])
+    about = "Seconds that each part took, with all its preparation and waiting."
+    return Table("How long the run took", about, ["", *run.took], rows, [])
 
 
 def goals_table(outcomes: list[goals.Outcome]) -> Table:

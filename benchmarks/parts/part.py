@@ -32,6 +32,7 @@ class Settings:
     trickle: int = 500
     levels: tuple[str, ...] = ()  # consistency levels; all that a system has without any
     collections: int = 1000
+    ef_construction: int = 200  # of the HNSW index of the run's collection
     plain: bool = False  # insert with pymilvus' own client
 
 

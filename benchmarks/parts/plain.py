@@ -42,4 +42,5 @@ class Plain(Part):
                 self.name, f"{clients_text(clients)}: QPS", found.qps, "q/s", "more", problem(found)
             )
             context.measure(self.name, f"{clients_text(clients)}: p50", found.percentiles["50"], "ms", "less")
+            context.measure(self.name, f"{clients_text(clients)}: recall", found.recall, "")
             context.advance((number + 1) / len(self.settings.clients))

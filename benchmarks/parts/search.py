@@ -10,6 +10,8 @@ SWEEP = (16, 32, 64, 128, 256, 512, 1024)
 STEP = 8
 """ef is found to within this."""
 ENOUGH = 0.995
+MARGIN = 0.001
+"""So much more than the wanted recall, so that it holds for other queries of the same kind too."""
 SWEEP_NOTE = "sweep"
 
 
@@ -65,22 +67,27 @@ def find_ef(context: Context, truth: Ids) -> int:
     if session.ef:
         return session.ef
 
+    before = (Search.name, session.name, SWEEP_NOTE)
+    run = context.run
+    run.loads = [load for load in run.loads if (load.part, load.system, load.note) != before]
+
     def at(ef: int) -> float:
         context.note(f"sweep, ef {ef}")
         load = Load(
             context.dataset.queries,
-            seconds=settings.seconds / 2,
+            seconds=settings.seconds,
             k=settings.k,
             ef=ef,
             levels=(session.kind.levels[-1],),
         )
         return measure(context, Search.name, load, truth, SWEEP_NOTE).recall
 
-    below, reached = 0, 0
+    wanted = settings.recall + MARGIN
+    below, reached = settings.k - 1, 0
     for number, ef in enumerate(SWEEP):
         recall = at(ef)
         context.advance(0.2 * (number + 1) / len(SWEEP))
-        if recall < settings.recall:
+        if recall < wanted:
             below = ef
         else:
             reached = reached or ef
@@ -94,7 +101,7 @@ def find_ef(context: Context, truth: Ids) -> int:
         middle = (below + reached) // 2 // STEP * STEP
         if middle <= below:
             break
-        below, reached = (below, middle) if at(middle) >= settings.recall else (middle, reached)
+        below, reached = (below, middle) if at(middle) >= wanted else (middle, reached)
     context.measure(Search.name, "ef", reached, "")
     session.ef = reached
     return reached

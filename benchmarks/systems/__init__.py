@@ -17,7 +17,7 @@ SYSTEMS = {
     "chromadb": "chromadb:Chroma",
 }
 REFERENCE = "milvus"
-"""Ratios are taken to it."""
+"""Goals are ratios to it."""
 
 
 def system_class(name: str) -> "type[System]":

@@ -57,12 +57,16 @@ class Snapshot:
         return self.intent
 
     def index(self, field: Field) -> IndexDefinition:
-        """Raises IndexNotFound, or CollectionNotLoaded before that."""
+        """Raises IndexNotFound; CollectionNotLoaded where that comes first."""
         found = self.indexes.get(field.id)
         if found is None:
+            missing = f"field {field.name!r} has no index; create one before you search it"
             if self.intent is None:
-                raise _not_loaded(self.collection)
-            raise IndexNotFound(f"field {field.name!r} has no index; create one before you search it")
+                # Clients go by the code, and a collection that is not loaded has the same one for every read.
+                raise CollectionNotLoaded(
+                    f"collection not loaded[collection={self.collection.name}]; {missing}, then load it"
+                )
+            raise IndexNotFound(missing)
         return found
 
     def partitions(self, names: tuple[str, ...]) -> tuple[int, ...] | None:

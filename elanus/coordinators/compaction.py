@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from collections.abc import Sequence as Several
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 NAME = "compaction"
 """Of its jobs."""
 _SPARE_OUTPUTS = 2
+_FEWEST_UNINDEXED = 2
+"""Segments without an index are merged already where they are so many: it costs less than a second index."""
 _MS = 1000
 
 
@@ -73,6 +77,10 @@ class LocalCompactionCoordinator:
         """Channel -> when its rows' ages make it worth another look."""
         self._kept: dict[str, tuple[float, float]] = {}
         """Segment -> dead rows at most, when it was last found not worthwhile, and when to look again."""
+        self._unmerged: set[str] = set()
+        """Segments whose merge came to nothing: they get their indexes as they are."""
+        self.on_end: Callable[[int], None] = lambda collection_id: None
+        """Called after every rewrite, with the collection's id."""
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(policy.jobs, thread_name_prefix="compact")
         self._thread = threading.Thread(target=self._look_now_and_then, name="compaction", daemon=True)
@@ -140,6 +148,23 @@ class LocalCompactionCoordinator:
     def plans_of(self, collection_id: int) -> list[CompactionPlan]:
         with self._lock:
             return [p for plans in self._asked.values() for p in plans if p.collection_id == collection_id]
+
+    # what the index coordinator asks
+
+    def merge_unindexed(
+        self, collection: Collection, channel: Channel, segments: Several[Segment]
+    ) -> frozenset[str]:
+        """Starts merges of segments that have no index yet: one index of them all costs less to build and to
+        search. The names of those that are being rewritten, now or as of before."""
+        names = frozenset(s.name for s in segments)
+        if self._policy.automatic:
+            with self._lock:
+                taken = self._busy | self._unmerged
+            policy = msgspec.structs.replace(self._policy, merge_segments=_FEWEST_UNINDEXED)
+            for run in small_runs([s for s in segments if s.name not in taken], policy):
+                self._submit(collection, channel, run, policy.target_bytes, 0.0)
+        with self._lock:
+            return names & self._busy
 
     # what is done unasked
 
@@ -261,10 +286,13 @@ class LocalCompactionCoordinator:
                     if self._stop.wait(self._policy.retry_seconds):
                         return
         finally:
+            names = {s.name for s in job.inputs}
             with self._lock:
-                self._busy.difference_update(s.name for s in job.inputs)
+                self._busy -= names
+                self._unmerged = self._unmerged - names if targets else self._unmerged | names
             done = msgspec.structs.replace(job.plan, targets=targets, done=True, failure=failure)
             self._record(done)
+            self.on_end(job.collection_id)
 
     def _run(self, job: _Job) -> tuple[int, ...]:
         """One attempt, under a job of its own. The ids of the segments that are there now."""

@@ -18,8 +18,8 @@ class CompactionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     merge_segments: int
     """So many small segments of a channel are merged without being asked."""
     growth: float
-    """A segment joins a merge if it is at most so many times as large as all smaller ones of the merge
-    together: a large one is not rewritten for the sake of a few small ones."""
+    """The largest segment of a merge is at most so many times as large as all smaller ones together: a large
+    one is not rewritten for the sake of a few small ones."""
     dead_share: float
     """A segment of whose rows this share is deleted or expired is rewritten."""
     retention_seconds: float
@@ -38,15 +38,24 @@ def small_runs(segments: Sequence[Segment], policy: CompactionPolicy) -> list[li
     small = [s for s in segments if s.bytes < policy.small_share * policy.target_bytes]
     runs: list[list[Segment]] = [[]]
     size = 0
-    for segment in sorted(small, key=lambda s: s.bytes):
+    for segment in _worth_merging(sorted(small, key=lambda s: s.bytes), policy.growth):
         if runs[-1] and size + segment.bytes > policy.target_bytes:
             runs.append([])
             size = 0
-        if runs[-1] and segment.bytes > policy.growth * size:
-            break
         runs[-1].append(segment)
         size += segment.bytes
     return [run for run in runs if len(run) >= policy.merge_segments]
+
+
+def _worth_merging(ascending: list[Segment], growth: float) -> list[Segment]:
+    """Up to the largest one that is not too large beside all smaller ones together."""
+    below = 0
+    last = 0
+    for number, segment in enumerate(ascending):
+        if segment.bytes <= growth * below:
+            last = number + 1
+        below += segment.bytes
+    return ascending[:last]
 
 
 def packed(segments: Sequence[Segment], target_bytes: int) -> list[list[Segment]]:

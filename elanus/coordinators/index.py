@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,6 +34,13 @@ log = logging.getLogger(__name__)
 NAME = "index"
 """Of its jobs."""
 
+Merge = Callable[[Collection, Channel, list[Segment]], frozenset[str]]
+"""Offers segments without an index for a merge; the names of those that are being rewritten."""
+
+
+def _never(collection: Collection, channel: Channel, segments: list[Segment]) -> frozenset[str]:
+    return frozenset()
+
 
 class IndexPolicy(msgspec.Struct, frozen=True, kw_only=True):
     min_rows: int
@@ -56,6 +64,7 @@ class LocalIndexCoordinator:
         ids: Sequence,
         node: IndexNode,
         policy: IndexPolicy,
+        merge: Merge = _never,
     ) -> None:
         self._term = term
         self._meta = meta
@@ -64,6 +73,11 @@ class LocalIndexCoordinator:
         self._ids = ids
         self._node = node
         self._policy = policy
+        self._merge = merge
+        self._merging: dict[int, frozenset[str]] = {}
+        """Channel -> segments that need no index of their own: they are being merged."""
+        self._started: set[tuple[str, int]] = set()
+        """Those of `_building` whose turn has come."""
         self._changed = threading.Condition()
         self._defining = threading.Lock()
         self._building: set[tuple[str, int]] = set()
@@ -218,6 +232,16 @@ class LocalIndexCoordinator:
     def _watch_manifests(self) -> Watch:
         return self._meta.watch(keys.MANIFESTS, self._meta.range(keys.MANIFESTS)[1] + 1)
 
+    def look(self, collection_id: int) -> None:
+        """Something may be missing an index that was not to get one before."""
+        collection = self._catalog.collection(collection_id)
+        if collection is None or self._stopping:
+            return
+        try:
+            self._plan_all([collection])
+        except ElanusError as error:
+            log.warning("collection %d is looked at when it next changes: %s", collection_id, error)
+
     def _plan_all(self, collections: list[Collection]) -> None:
         for collection in collections:
             self._plan(collection)
@@ -233,10 +257,39 @@ class LocalIndexCoordinator:
             manifest = self._manifests.read(channel)
             if self._settled(collection.id, manifest) is not manifest:
                 self._settle(collection.id, channel)
+            self._offer(collection, channel, definitions, manifest)
             for segment in manifest.segments:
                 for definition in definitions:
-                    if self._needs(definition, segment):
+                    if self._needs(definition, segment) and not self._is_merging(channel, segment):
                         self._submit(collection, channel, segment, definition)
+
+    def _offer(
+        self,
+        collection: Collection,
+        channel: Channel,
+        definitions: list[IndexDefinition],
+        manifest: Manifest,
+    ) -> None:
+        """Segments that have no index and whose turn has not come are merged before they get one."""
+        with self._changed:
+            started = {name for name, _ in self._started}
+        bare = [
+            s
+            for s in manifest.segments
+            if not s.replaces
+            and not s.indexes
+            and s.name not in started
+            and any(self._needs(d, s) for d in definitions)
+        ]
+        merging = self._merge(collection, channel, bare) if bare else frozenset()
+        with self._changed:
+            if merging:
+                self._merging[channel.id] = merging
+            else:
+                self._merging.pop(channel.id, None)
+
+    def _is_merging(self, channel: Channel, segment: Segment) -> bool:
+        return segment.name in self._merging.get(channel.id, ())
 
     def _settle(self, collection_id: int, channel: Channel) -> None:
         """An index was dropped, which compacted segments may have waited for."""
@@ -270,8 +323,10 @@ class LocalIndexCoordinator:
         key = (task.segment.name, task.definition.id)
         try:
             for attempt in range(1, self._policy.attempts + 1):
-                if self._stopping or not self._wanted(task):
+                if self._stopping or not self._wanted(task) or self._is_merging(task.channel, task.segment):
                     return
+                with self._changed:
+                    self._started.add(key)
                 try:
                     self._run(task)
                     return
@@ -287,6 +342,7 @@ class LocalIndexCoordinator:
         finally:
             with self._changed:
                 self._building.discard(key)
+                self._started.discard(key)
                 self._changed.notify_all()
 
     def _wanted(self, task: IndexTask) -> bool:

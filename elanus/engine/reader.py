@@ -25,8 +25,10 @@ from elanus.model.types import DataType
 if TYPE_CHECKING:
     from elanus.engine.scalar_index import ScalarIndex
     from elanus.engine.segment_file import ColumnStats
+    from elanus.expr.plan import Plan
 
 Matrix = npt.NDArray[np.float32]
+Matches = Callable[["Plan", Callable[[], Mask]], Mask]
 FEW_ROWS = 256
 """Vectors of at most so many rows are gathered by NumPy, which has the smaller fixed cost."""
 CONVERTED_AT_ONCE = 16_384
@@ -82,6 +84,7 @@ class Reader:
         row_bounds: tuple[PartitionRange, ...] = (),
         scalars: Mapping[tuple[int, tuple[str | int, ...] | None], "ScalarIndex"] | None = None,
         stats: Callable[[Field], "ColumnStats | None"] | None = None,
+        matches: "Matches | None" = None,
     ) -> None:
         self.schema = schema
         self.parts = tuple(parts)
@@ -94,6 +97,7 @@ class Reader:
         self._indexes = indexes or {}
         self._scalars = scalars or {}
         self._stats = stats
+        self._matches = matches
 
     def mask(self) -> Mask | None:
         """(rows,) True where the row is visible; None where every row is. Read-only."""
@@ -101,6 +105,10 @@ class Reader:
             self._mask = self._make_mask() if self.rows else None
             self._masked = True
         return self._mask
+
+    def matching(self, plan: "Plan", evaluate: Callable[[], Mask]) -> Mask:
+        """(rows,) what `evaluate` says of a filter, visible or not; kept where the rows never change."""
+        return evaluate() if self._matches is None else self._matches(plan, evaluate)
 
     def valid(self, field: Field) -> Mask | None:
         """(rows,) True where a vector field has a value; None: everywhere. Read-only."""

@@ -1,7 +1,7 @@
 """A sealed segment: immutable files, the deletes that came since, and the indexes that were built."""
 
 from collections import OrderedDict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from elanus.engine import index as indexes
 from elanus.engine import scalar_index
 from elanus.engine.deletes import Deletes
+from elanus.engine.filter_cache import FilterCache
 from elanus.engine.index.vector_index import VectorIndex
 from elanus.engine.json_column import JsonPaths, Shredded, shred
 from elanus.engine.keys import KeyIndex, Rows
@@ -45,6 +46,7 @@ class SealedSegment:
         file: SegmentFile,
         columns: Columns | None = None,
         masks_kept: int = MASKS_KEPT,
+        filters: FilterCache | None = None,
     ) -> None:
         self.meta = meta
         self.schema = schema
@@ -56,6 +58,7 @@ class SealedSegment:
         self._scalars: dict[int, tuple[IndexFile, ScalarIndex]] = {}
         self._masks: OrderedDict[tuple[frozenset[int] | None, int, int], tuple[object, Mask]] = OrderedDict()
         self._masks_kept = masks_kept
+        self._filters = filters
         self._lock = Lock()
         if file.stats.deleted:
             stamps = file.scalar(DELETE_TS).fill_null(0).to_numpy()
@@ -63,9 +66,15 @@ class SealedSegment:
 
     @classmethod
     def open(
-        cls, meta: Segment, schema: Schema, open_file: OpenFile, columns: Columns | None = None
+        cls,
+        meta: Segment,
+        schema: Schema,
+        open_file: OpenFile,
+        columns: Columns | None = None,
+        filters: FilterCache | None = None,
     ) -> "SealedSegment":
-        """Read the files that `open_file` finds by name; `columns` keeps what was read.
+        """Read the files that `open_file` finds by name. `columns` keeps what was read, `filters` what
+        filters matched.
 
         Raises CorruptError or NewerFormatError.
         """
@@ -74,7 +83,7 @@ class SealedSegment:
             raise CorruptError(
                 f"segment {meta.name} has {file.stats.rows} rows; its manifest says {meta.rows}"
             )
-        return cls(meta, schema, file, columns)
+        return cls(meta, schema, file, columns, filters=filters)
 
     @property
     def rows(self) -> int:
@@ -171,12 +180,15 @@ class SealedSegment:
             stats.partitions,
             {(file.field_id, index.path): index for file, index in self._scalars.values()},
             block.stats,
+            None if self._filters is None else partial(self._filters.matching, self.meta.prefix),
         )
 
     def close(self) -> None:
         """Let go of all memory; readers that are open go on as long as the files are there."""
         self._vectors, self._scalars = {}, {}
         self._block.columns.forget(self.meta.prefix)
+        if self._filters is not None:
+            self._filters.forget(self.meta.prefix)
         self._masks.clear()
 
     def _mask(

@@ -187,7 +187,7 @@ def _selected(reader: Reader, plan: "Plan | None") -> Mask | None:
         matching = np.zeros(reader.rows, np.bool_)
         matching[reader.rows_of(keys)] = True
     else:
-        matching = evaluate(plan, reader)
+        matching = reader.matching(plan, lambda: evaluate(plan, reader))
     return matching if visible is None else matching & visible
 
 
@@ -234,7 +234,7 @@ def _search_reader(
         return index.range_search(queries, k, mask, params, threads)
     scores, rows = index.search(queries, k, mask, deep_enough(params, k), threads)
     short = rows[:, min(k, selected) - 1] < 0
-    if short.any():
+    if np.count_nonzero(short):
         # The walk through the graph or the probed lists ended before k rows that match were seen.
         again = np.flatnonzero(short)
         scores[again], rows[again] = exact_search(
@@ -279,7 +279,7 @@ def _plain(
     )
     found = rows[0] if rows[0, -1] >= 0 else rows[0][rows[0] >= 0]
     best = scores[0, : len(found)]
-    if bool((best[1:] == best[:-1]).any()):
+    if np.count_nonzero(best[1:] == best[:-1]):
         return None
     keys = reader.keys_at(found)
     if len(set(keys.to_pylist() if len(found) <= FEW_KEYS else ranks(keys).tolist())) < len(found):

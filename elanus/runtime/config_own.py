@@ -101,7 +101,9 @@ class Flushing(Section):
 
 
 class Building(Section):
-    threads: Count = Field(1, description="Threads of one index build.")
+    threads: Annotated[int, Field(ge=0)] = Field(
+        0, description="Threads of an index build in the background process; 0: as many as there are cores."
+    )
     builds: Count = Field(1, description="Indexes that are built at a time.")
     attempts: Count = Field(3, description="A build that fails is tried this often.")
     retry_seconds: Seconds = Field(2, description="Wait after a build that failed, in seconds.")
@@ -118,7 +120,7 @@ class Compacting(Section):
         4, description="So many small segments of a shard are merged without a call."
     )
     growth: Annotated[float, Field(ge=1)] = Field(
-        2, description="A segment is merged with smaller ones that have at least 1/growth of its size."
+        2, description="A segment is merged with smaller ones if together they have 1/growth of its size."
     )
     jobs: Count = Field(1, description="Compactions at a time.")
     attempts: Count = Field(3, description="A compaction that fails is tried this often.")
@@ -170,6 +172,9 @@ class Serving(Section):
         1024, description="Collections whose catalogue entries are kept gathered for reads."
     )
     plan_cache: Count = Field(1024, description="Parsed filter expressions that are kept.")
+    filter_bytes: Bytes = Field(
+        64 * MiB, description="Rows that filters matched in flushed segments are kept, in bytes."
+    )
     batch_queries: Count = Field(
         32, description="Concurrent searches of the same kind that share one call; 1: none do."
     )

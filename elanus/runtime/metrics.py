@@ -35,7 +35,16 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._of_method: dict[tuple[str, bool], tuple[Counter, Histogram]] = {}
+
     def observe(self, method: str, succeeded: bool, seconds: float) -> None:
         """Count a call that has ended."""
-        self._calls.labels(self._node, method, "success" if succeeded else "fail").inc()
-        self._latency.labels(self._node, method).observe(seconds * 1000)
+        kept = self._of_method.get((method, succeeded))
+        if kept is None:
+            kept = self._of_method[method, succeeded] = (
+                self._calls.labels(self._node, method, "success" if succeeded else "fail"),
+                self._latency.labels(self._node, method),
+            )
+        calls, latency = kept
+        calls.inc()
+        latency.observe(seconds * 1000)

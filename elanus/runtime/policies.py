@@ -1,5 +1,6 @@
 """What each role is bound by, as the configuration says."""
 
+import os
 from pathlib import Path
 
 from elanus.access.proxy import ProxyLimits
@@ -92,6 +93,7 @@ def query_limits(config: Config) -> QueryLimits:
     return QueryLimits(
         load_threads=serve.load_threads,
         plan_cache=serve.plan_cache,
+        filter_bytes=serve.filter_bytes,
         delete_batch_keys=serve.delete_batch_keys,
         growing_block_rows=serve.growing_block_rows,
         growing_block_bytes=serve.growing_block_bytes,
@@ -110,7 +112,7 @@ def background_settings(config: Config, objects: Path, scratch: Path) -> Setting
     return Settings(
         objects=objects,
         scratch=scratch,
-        build_threads=own.build.threads,
+        build_threads=own.build.threads or os.cpu_count() or 1,
         batch_bytes=own.compaction.batch_bytes,
         idle_seconds=own.background.idle_seconds,
     )

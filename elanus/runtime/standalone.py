@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 NODE_ID = 1
 """Of every role here: there is one of each."""
+_THREADS_BESIDE_SEARCHES = 1
+"""Of a small index that is built in the server; only the background process gives way to searches."""
 SCRATCH = "scratch"
 CACHE = "cache"
 
@@ -144,12 +146,13 @@ class Instance:
         opened.callback(self._data_node.stop)
         data.start_trimming()
         opened.callback(data.stop)
-        index = self._make_index(self._term("indexcoord", stop, opened))
-        index.start()
-        opened.callback(index.stop)
         self.compaction = self._make_compaction(data_term)
+        index = self._make_index(self._term("indexcoord", stop, opened))
+        self.compaction.on_end = index.look
         self.compaction.start()
         opened.callback(self.compaction.stop)
+        index.start()
+        opened.callback(index.stop)
         # Ended first: those who wait for its answers end with it.
         opened.callback(self._background.stop)
         self.garbage = self._make_garbage(data_term)
@@ -223,6 +226,7 @@ class Instance:
             ids=self._ids,
             node=self._background,
             policy=policies.index_policy(self.config),
+            merge=self.compaction.merge_unindexed,
         )
 
     def _make_columns(self, directory: Path) -> ColumnCache:
@@ -233,7 +237,7 @@ class Instance:
         own = self.config.elanus
         return BackgroundNode(
             indexes=LocalIndexNode(
-                objects=self.objects, scratch=scratch, limits=IndexLimits(threads=own.build.threads)
+                objects=self.objects, scratch=scratch, limits=IndexLimits(threads=_THREADS_BESIDE_SEARCHES)
             ),
             compactions=LocalCompactionNode(
                 objects=self.objects,

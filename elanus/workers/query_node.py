@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from elanus.engine import search as engine
 from elanus.engine.deletes import Deletes, read_delete_file
+from elanus.engine.filter_cache import FilterCache
 from elanus.engine.grouping import grouped
 from elanus.engine.paging import page
 from elanus.engine.reader import Reader
@@ -53,6 +54,8 @@ class QueryLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     load_threads: int
     plan_cache: int
+    filter_bytes: int
+    """What filters matched in sealed segments, kept for the next read with the same filter."""
     delete_batch_keys: int
     growing_block_rows: int
     growing_block_bytes: int
@@ -95,6 +98,7 @@ class LocalQueryNode:
         self._batches = Batches(limits.batches)
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
+        self._filters = FilterCache(limits.filter_bytes)
         self._plans: OrderedDict[tuple[int, int, str], Plan] = OrderedDict()
         self._pool = ThreadPoolExecutor(limits.load_threads, thread_name_prefix="load")
 
@@ -182,7 +186,7 @@ class LocalQueryNode:
             segment = here.get(placed.segment.name)
             if segment is None:
                 segment = SealedSegment.open(
-                    placed.segment, schema, self._opener(placed.segment), self._columns
+                    placed.segment, schema, self._opener(placed.segment), self._columns, self._filters
                 )
                 deletes = deletes or self._deletes(view)
                 self._hide_deleted(segment, view, deletes)

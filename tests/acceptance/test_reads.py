@@ -245,3 +245,13 @@ def test_every_level_answers_and_a_client_reads_what_it_wrote(client: Any, level
     client.upsert("FLAT_COSINE", [row(0)])
     rows = client.query("FLAT_COSINE", "id < 3", ["id"], consistency_level=level)
     assert [r["id"] for r in rows] == [0, 1, 2]
+
+
+def test_a_search_of_what_is_not_loaded_says_so_also_where_an_index_is_missing(client: Any) -> None:
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=DIM)
+    client.create_collection("bare", schema=schema)
+    with pytest.raises(MilvusException, match=r"not loaded.*has no index") as caught:
+        client.search("bare", data=[[0.0] * DIM], limit=1)
+    assert caught.value.code == 101

@@ -3,12 +3,17 @@
 import shutil
 import sqlite3
 import tempfile
+import threading
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from elanus import lite
+from elanus.lite.embedded import embedded, resolve
+from elanus.runtime.standalone import Instance
 
+GRACE_SECONDS = 0.1
 SETTINGS: dict[str, bool | int | float | str] = {
     # Two logs, and everything small and soon, so that a short history meets every background job.
     "rootCoord__dmlChannelNum": 2,
@@ -23,9 +28,8 @@ SETTINGS: dict[str, bool | int | float | str] = {
     "dataCoord__compaction__mix__triggerInterval": 0.05,
     "elanus__compaction__mergeSegments": 2,
     "elanus__compaction__retentionSeconds": 0.01,
-    "dataCoord__gc__interval": 0.1,
-    # Longer than a copy takes, so that what it has copied names nothing that went while it was made.
-    "dataCoord__gc__dropTolerance": 2.0,
+    "dataCoord__gc__interval": 0.05,
+    "dataCoord__gc__dropTolerance": GRACE_SECONDS,
 }
 
 
@@ -35,6 +39,7 @@ class Deployment:
     def __init__(self) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="elanus-machine-"))
         self._number = 0
+        self._removing = threading.Lock()
         self._open()
 
     @property
@@ -48,10 +53,18 @@ class Deployment:
     def crash(self) -> None:
         """Goes on with what the disk holds at this moment; what the instance does when it stops is lost."""
         before, self._number = self.path, self._number + 1
-        copy(before, self.path)
+        # What a copy has read must not go before all of it is made, or it is of no one moment.
+        with self._removing:
+            copy(before, self.path)
         self.client.close()
         shutil.rmtree(before)
         self._open()
+
+    def collect_garbage(self) -> None:
+        """Deletes whatever nothing names at this moment."""
+        self.instance.garbage.collect()
+        time.sleep(GRACE_SECONDS)
+        self.instance.garbage.collect()
 
     def close(self) -> None:
         self.client.close()
@@ -60,41 +73,39 @@ class Deployment:
     def _open(self) -> None:
         # Any: pymilvus has no types.
         self.client: Any = lite.connect(self.path, db_name="", timeout=None, **SETTINGS)
+        instance = embedded._directory(resolve(self.path)).instance
+        assert isinstance(instance, Instance)
+        self.instance = instance
+        # What removes files waits for a copy that is being made.
+        instance.objects.delete = self._guarded(instance.objects.delete)  # type: ignore[method-assign]
+        instance.broker.trim = self._guarded(instance.broker.trim)  # type: ignore[method-assign]
+
+    def _guarded(self, remove: Any) -> Any:
+        def guarded(*arguments: Any) -> None:
+            with self._removing:
+                remove(*arguments)
+
+        return guarded
 
 
 def copy(source: Path, target: Path) -> None:
-    """A copy of an open directory to which nobody writes: as of one moment, though its jobs go on.
+    """A copy of an open directory to which no client writes and from which nothing is removed meanwhile.
 
-    Logs first and objects last: a manifest never refers to records or objects that came after it. Objects
-    first as well: what the manifest names may be garbage, and collected, by the time all else is copied.
+    It is a state that a crash could leave, though jobs go on: logs first and objects last, as a manifest
+    never refers to records or objects that came after it.
     """
     target.mkdir()
-    shutil.copytree(source / "objects", target / "objects", copy_function=copy_if_there)
     shutil.copy(source / "elanus.json", target)
-    while True:
-        before = listing(source / "logs")
-        shutil.copytree(source / "logs", target / "logs", copy_function=copy_if_there)
-        if listing(source / "logs") == before:
-            break
-        shutil.rmtree(target / "logs")  # a log was trimmed meanwhile
+    shutil.copytree(source / "logs", target / "logs", copy_function=copy_if_there)
     with (
         closing(sqlite3.connect(source / "meta.db")) as meta,
         closing(sqlite3.connect(target / "meta.db")) as to,
     ):
         meta.backup(to)
-    shutil.copytree(source / "objects", target / "objects", copy_function=copy_if_there, dirs_exist_ok=True)
-
-
-def listing(path: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of change of every file; what goes while it is looked at is left out."""
-    found = {}
-    for file in path.rglob("*"):
-        with suppress(FileNotFoundError):
-            stat = file.stat()
-            found[file] = (stat.st_size, stat.st_mtime_ns)
-    return found
+    shutil.copytree(source / "objects", target / "objects", copy_function=copy_if_there)
 
 
 def copy_if_there(source: str, target: str) -> None:
+    """A temporary file may have got its name meanwhile."""
     with suppress(FileNotFoundError):
         shutil.copy2(source, target)

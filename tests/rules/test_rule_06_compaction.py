@@ -4,9 +4,10 @@ import pytest
 
 from elanus.access import requests as q
 from elanus.model.errors import ElanusError
-from elanus.model.nouns import Segment
+from elanus.model.nouns import IndexFile, Segment
 from elanus.model.properties import AUTO_COMPACTION
 from elanus.roles.data import CompactionResult, CompactionTask
+from elanus.roles.index import IndexTask
 from elanus.runtime.standalone import Instance
 from elanus.storage.manifests import with_inputs
 from tests.rules.stage import (
@@ -24,6 +25,7 @@ from tests.rules.stage import (
 )
 
 INDEXED = {"indexCoord__segment__minSegmentNumRowsToEnableIndex": 3}
+INDEXED_ALL = {"indexCoord__segment__minSegmentNumRowsToEnableIndex": 1}
 AT_ONCE = {"elanus__compaction__retentionSeconds": 0.001}
 UNASKED = {"dataCoord__compaction__enableAutoCompaction": False}
 
@@ -106,6 +108,59 @@ def test_a_compacted_segment_replaces_its_inputs_only_when_it_is_indexed(
     assert served(instance) == {output.name}
     assert len(stored(instance)[0].indexes) == 1
     assert read(instance) == [(1, 0), (2, 0), (3, 0), (4, 0)]
+
+
+def two_unindexed(instance: Instance) -> set[str]:
+    make(instance, load=False)
+    instance.proxy.drop_index("", "a", "v", "v")
+    return two_segments(instance)
+
+
+def index(instance: Instance) -> None:
+    instance.proxy.create_index("", "a", "v", "v", {"index_type": "HNSW", "metric_type": "L2"})
+
+
+def test_segments_without_an_index_are_merged_before_they_get_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = stage.open(**INDEXED_ALL)
+    inputs = two_unindexed(instance)
+    built: list[str] = []
+    build = instance._background.build
+
+    def noted(task: IndexTask) -> IndexFile:
+        built.append(task.segment.name)
+        return build(task)
+
+    monkeypatch.setattr(instance._background, "build", noted)
+    index(instance)
+    wait_for(lambda: len(stored(instance)) == 1 and bool(stored(instance)[0].indexes))
+    (output,) = stored(instance)
+    assert output.name not in inputs
+    assert built == [output.name]
+    instance.proxy.load("", "a", [], 1, [], False)
+    assert read(instance) == [(1, 0), (2, 0), (3, 0), (4, 0)]
+
+
+def test_segments_whose_merge_fails_get_an_index_each(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = stage.open(**INDEXED_ALL, elanus__compaction__retrySeconds=0.01)
+    inputs = two_unindexed(instance)
+
+    def failing(task: CompactionTask) -> CompactionResult:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(instance._background, "compact", failing)
+    index(instance)
+    wait_for(lambda: all(s.indexes for s in stored(instance)))
+    assert {s.name for s in stored(instance)} == inputs
+
+
+def test_segments_are_not_merged_before_their_index_where_nothing_is_merged_unasked(stage: Stage) -> None:
+    instance = stage.open(**INDEXED_ALL, **UNASKED)
+    inputs = two_unindexed(instance)
+    index(instance)
+    wait_for(lambda: all(s.indexes for s in stored(instance)))
+    assert {s.name for s in stored(instance)} == inputs
 
 
 def test_deletes_stay_as_long_as_inputs_are_served_that_have_not_passed_them(

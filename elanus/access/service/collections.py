@@ -34,6 +34,7 @@ class Collections:
 
     def create(self, call: Call, request: Any) -> Any:
         message = parse(request.schema)
+        _refuse_other_name(request.collection_name, message.name)
         schema = to_schema(message)
         keyed = schema.partition_key is not None
         asked = CreateCollection(
@@ -172,6 +173,15 @@ def _level(number: int) -> ConsistencyLevel:
         return ConsistencyLevel(number)
     except ValueError:
         raise InvalidParameter(f"consistency_level is {number}; it must be in [0, 4]") from None
+
+
+def _refuse_other_name(name: str, in_schema: str) -> None:
+    """Clients send the name twice; which of two to take is not for us to guess."""
+    if name and in_schema and name != in_schema:
+        raise InvalidParameter(
+            f"the collection is called {name!r} in the request and {in_schema!r} in the schema; "
+            "give the same name, or only one"
+        )
 
 
 def physical_name(channel: Channel) -> str:

@@ -54,6 +54,7 @@ def built(descriptor: MethodDescriptor, method: Method, observe: Observe = unobs
     request_class = messages.message(descriptor.input_type.full_name)
     answer_class = messages.message(descriptor.output_type.full_name)
     name = descriptor.name
+    has_status = "status" in answer_class.DESCRIPTOR.fields_by_name
 
     def handle(data: bytes, context: ServicerContext) -> bytes:
         call = _call(name, context)
@@ -67,7 +68,7 @@ def built(descriptor: MethodDescriptor, method: Method, observe: Observe = unobs
         started = time.perf_counter()
         succeeded = False
         try:
-            answer, succeeded = _serve(call, request, method, answer_class)
+            answer, succeeded = _serve(call, request, method, answer_class, has_status)
             return answer
         except DeadlineExceeded as error:
             context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, error.message)
@@ -105,14 +106,20 @@ def rpc_handler(
     return grpc.unary_stream_rpc_method_handler(stream, bytes, bytes)
 
 
-def _serve(call: Call, request: Any, method: Method, answer_class: Any) -> tuple[bytes, bool]:
+def _serve(
+    call: Call, request: Any, method: Method, answer_class: Any, has_status: bool
+) -> tuple[bytes, bool]:
     """The answer, and whether it is a success."""
     call.database = getattr(request, "db_name", "") or call.database
     with serving(call):
         try:
             call.check()
-            answer: bytes = method(call, request).SerializeToString()
-            return answer, True
+            answer = method(call, request)
+            if has_status:
+                # Clients read a status that is not there as a failure.
+                answer.status.SetInParent()
+            data: bytes = answer.SerializeToString()
+            return data, True
         except DeadlineExceeded:
             raise
         except ElanusError as error:

@@ -73,7 +73,6 @@ class Reads:
         given = params.pairs(request.query_params)
         params.refuse_not_built(given, _QUERY_NOT_BUILT)
         iterator = params.flag(given, "iterator")
-        limit = params.integer(given, "limit", -1)
         query = Query(
             database=call.database,
             collection=request.collection_name,
@@ -86,7 +85,7 @@ class Reads:
             iterator=iterator,
             at_ts=params.session(request, iterator),
             ignore_growing=params.flag(given, "ignore_growing"),
-            limit=None if limit == -1 else limit,
+            limit=params.integer(given, "limit", 0) if "limit" in given else None,
             offset=params.integer(given, "offset", 0),
         )
         check_query(query, self._limits_of(query, (query.limit or 0) + query.offset))

@@ -48,12 +48,11 @@ def _matrix(values: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     if not values:
         raise InvalidParameter("the search has no query vectors; give at least one")
     width = len(values[0])
-    for row, value in enumerate(values):
-        if len(value) != width:
-            raise InvalidParameter(
-                f"query vector {row} has {len(value)} bytes, the first one {width}; "
-                "all must have the same dimension"
-            )
+    if len(set(map(len, values))) > 1:
+        row, length = next((row, len(value)) for row, value in enumerate(values) if len(value) != width)
+        raise InvalidParameter(
+            f"query vector {row} has {length} bytes, the first one {width}; all must have the same dimension"
+        )
     if width == 0 or width % dtype.itemsize:
         raise InvalidParameter(
             f"the query vectors have {width} bytes, which is no multiple of {dtype.itemsize} ({dtype.name})"

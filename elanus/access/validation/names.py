@@ -73,9 +73,11 @@ def check_name(kind: str, name: str, limits: Limits) -> None:
 
 
 def check_field_name(name: str, limits: Limits) -> None:
-    """Raises InvalidParameter; its code is FIELD_INVALID_NAME but for reserved names."""
+    """Raises InvalidParameter with code FIELD_INVALID_NAME."""
     if name in RESERVED_FIELDS:
-        raise InvalidParameter(f"the field name {name!r} is reserved; choose another one")
+        raise InvalidParameter(
+            f"the field name {name!r} is reserved; choose another one", Code.FIELD_INVALID_NAME
+        )
     check_name("field", name, limits)
     if name in KEYWORDS or name.lower() == "null":
         raise InvalidParameter(

@@ -232,7 +232,7 @@ def _check_array(field: Field, limits: Limits) -> None:
 def _check_max_length(field: Field, limits: Limits) -> None:
     if not field.max_length:
         raise MissingParameter(
-            f"field {field.name!r} has no max_length; give one up to {limits.varchar_length}"
+            f"field {field.name!r} has no max_length, or 0; give one up to {limits.varchar_length}"
         )
     if not 1 <= field.max_length <= limits.varchar_length:
         raise InvalidParameter(

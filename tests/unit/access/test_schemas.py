@@ -137,6 +137,12 @@ def test_a_schema_that_cannot_be_right_is_refused_with_what_would_be(
         check_collection(ask(*fields), Limits())
 
 
+def test_a_reserved_field_name_has_the_code_of_invalid_field_names() -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        check_collection(ask(KEY, VECTOR, other(name="$meta")), Limits())
+    assert caught.value.code is Code.FIELD_INVALID_NAME
+
+
 @pytest.mark.parametrize(
     "type",
     [

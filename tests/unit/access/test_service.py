@@ -80,6 +80,14 @@ def test_an_input_error_says_so_and_a_success_says_nothing(ask: Ask) -> None:
     assert (right.code, right.error_code, dict(right.extra_info)) == (0, 0, {})
 
 
+CALLS = ["GetVersion", "Connect", "AllocTimestamp", "ListDatabases", "ShowCollections", "CheckHealth"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_success_has_a_status_too(ask: Ask, name: str) -> None:
+    assert ask(name).HasField("status")
+
+
 def test_a_missing_index_is_code_700(ask: Ask) -> None:
     create(ask)
     for name in ("DescribeIndex", "GetIndexState", "GetIndexBuildProgress", "GetIndexStatistics"):
@@ -286,6 +294,21 @@ def test_a_collection_is_described_by_name_and_by_id(ask: Ask) -> None:
     assert by_name.created_utc_timestamp == by_name.created_timestamp >> 18
     assert (by_name.consistency_level, by_name.properties[0].value) == (2, "5")
     assert by_name.schema.name == "c"
+
+
+def test_a_name_that_the_schema_contradicts_is_refused(ask: Ask) -> None:
+    schema = from_schema(SCHEMA, "one").SerializeToString()
+    refused = ask("CreateCollection", collection_name="two", schema=schema)
+    assert (refused.code, "'two'" in refused.reason, "'one'" in refused.reason) == (1100, True, True)
+
+
+@pytest.mark.parametrize("limit", ["-1", "0"])
+def test_a_query_asks_for_one_row_at_least_or_for_no_limit(ask: Ask, limit: str) -> None:
+    loaded(ask)
+    asked = {"collection_name": "c", "expr": "pk > 0"}
+    refused = ask("Query", **asked, query_params=[{"key": "limit", "value": limit}])
+    assert (refused.status.code, limit in refused.status.reason) == (1100, True)
+    assert ask("Query", **asked).status.code == 0
 
 
 def test_an_unhealthy_server_says_why(ask: Ask, proxy: FakeProxy) -> None:

@@ -156,6 +156,25 @@ def test_a_part_that_needs_a_server_is_left_out_for_a_library() -> None:
     assert runner.fits(search, "zvec")
 
 
+def test_a_run_that_is_taken_up_again_does_what_is_missing() -> None:
+    settings = Settings(("elanus",), ("ready", "search"))
+    begun = runner.new(settings)
+    begun.took = {"elanus": {"ready": 4.0}}
+    more = Settings(("elanus", "zvec"), ("ready", "search"))
+    found = runner.resume(begun, more)
+    parts = [PARTS[name](more) for name in more.parts]
+    missing = {name: [part.name for part in runner.unfinished(name, parts, found)] for name in more.systems}
+    assert missing == {"elanus": ["search"], "zvec": ["ready", "search"]}
+    assert found.settings["systems"] == "elanus,zvec"
+    assert len(found.resumed) == 1
+
+
+def test_a_run_is_not_taken_up_again_with_other_settings() -> None:
+    begun = runner.new(Settings(("elanus",), ("search",)))
+    with pytest.raises(runner.OtherSettings, match=r"rows 0, now 500; seconds 8\.0, now 1\.0"):
+        runner.resume(begun, Settings(("elanus",), ("search",), rows=500, seconds=1.0))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

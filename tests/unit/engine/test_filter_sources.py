@@ -22,11 +22,13 @@ from elanus.engine.sealed import SealedSegment
 from elanus.engine.search import count
 from elanus.engine.segment_file import write_segment
 from elanus.expr import parse
+from elanus.expr.plan import Plan
 from elanus.model.columns import PARTITION, TS, arrow_type
 from elanus.model.index_parameters import check_scalar_build
 from elanus.model.nouns import IndexFile, Segment
 from elanus.model.types import DataType
-from tests.unit.engine.test_filter_reference import FILTERS, JSON_VALUES, ROWS, SCHEMA, Row, Term
+from tests.reference_filters import FILTERS, JSON_VALUES, ROWS, Row, Term
+from tests.unit.engine.test_filter_reference import SCHEMA
 
 PLAIN = [
     ("id", "STL_SORT"),
@@ -92,8 +94,8 @@ def attach(segment: SealedSegment, rows: list[Row], folder: Path, name: str, typ
     segment.attach_index(file, folder / f"index{number}")
 
 
-def found(text: str, reader: Reader) -> list[bool]:
-    return [bool(row) for row in evaluate(parse(text, SCHEMA), reader)]
+def found(plan: Plan, reader: Reader) -> list[bool]:
+    return [bool(row) for row in evaluate(plan, reader)]
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -129,9 +131,10 @@ def test_every_source_gives_the_rows_that_the_rules_say(
         attach(indexed, rows, folder, field, "INVERTED", path=key, json_cast_type=cast)
         for term in filters:
             expected = [term.truth(row) is True for row in rows]
+            plan = parse(term.text, SCHEMA, term.values)
             for reader in (growing.reader(1 << 40), bare.reader(1 << 40), indexed.reader(1 << 40)):
-                assert found(term.text, reader) == expected, term.text
-                assert count([reader], parse(term.text, SCHEMA)) == sum(expected)
+                assert found(plan, reader) == expected, term.text
+                assert count([reader], plan) == sum(expected)
 
 
 DEEP = st.recursive(

@@ -11,6 +11,7 @@ import pytest
 from elanus.engine import index as indexes
 from elanus.engine.deletes import Deletes
 from elanus.engine.exact import exact_search
+from elanus.engine.index.faiss_index import normalised
 from elanus.engine.sealed import SealedSegment
 from elanus.engine.search import search
 from elanus.model.errors import CorruptError, InvalidParameter, NewerFormatError
@@ -293,3 +294,13 @@ def _scores(query: np.ndarray, vectors: np.ndarray, metric: Metric) -> np.ndarra
     if metric is Metric.IP:
         return np.asarray(dots)
     return np.asarray(dots / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query))
+
+
+def test_one_vector_is_normalised_as_many_are() -> None:
+    vectors = np.random.default_rng(3).standard_normal((50, 33), dtype=np.float32) * 10
+    vectors[7] = 0
+    together = normalised(vectors)
+    apart = np.concatenate([normalised(vectors[i : i + 1]) for i in range(len(vectors))])
+    np.testing.assert_allclose(apart, together, rtol=2e-7)
+    assert apart.dtype == np.float32
+    assert not apart[7].any()
