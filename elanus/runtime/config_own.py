@@ -201,11 +201,11 @@ class LightIndexes(Section):
     enabled: bool = Field(True, description="Whether searches may use them.")
     block_bytes: Bytes = Field(
         8 * MiB,
-        description="Growing rows and segments with fewer bytes of vectors get none: they are searched "
-        "at least half as fast without.",
+        description="Blocks of growing rows and segments with fewer bytes of vectors get none: they are as "
+        "quickly searched without.",
     )
     queries: Count = Field(
-        150,
+        200,
         description="Searched for so many vectors, they get one: by then that took as long as to make it.",
     )
     recall: Share = Field(0.97, description="Share of the true neighbours that it is made to find.")
