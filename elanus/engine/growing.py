@@ -13,8 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from elanus.engine.deletes import Deletes
+from elanus.engine.index.vector_index import VectorIndex
 from elanus.engine.json_column import JsonPaths, Shredded, shred
 from elanus.engine.keys import KeyIndex
+from elanus.engine.light import LightIndexes
 from elanus.engine.reader import Matrix, Part, Reader, default_column, valid_mask, vector_norms
 from elanus.engine.visibility import DeletedRows, Mask, Times
 from elanus.model.columns import ALL_PARTITIONS, PARTITION, STORED, zero_nulls
@@ -66,6 +68,8 @@ class GrowingSegment:
         blocks.append(_block_of(batch, self.schema, ts))
         while len(blocks) > 1 and self._mergeable(blocks[-2], blocks[-1]):
             blocks[-2:] = [_merged(blocks[-2], blocks[-1], self.schema)]
+        last = blocks[-1]
+        last.full = 2 * last.rows > self._block_rows or 2 * last.bytes > self._block_bytes
         self._state = self._state._replace(blocks=tuple(blocks))
 
     def apply(self, deletes: Deletes) -> None:
@@ -121,25 +125,55 @@ class GrowingSegment:
         Raises Unavailable where rows above `above_ts` were released.
         """
         state = self._state
+        found = self._places(state, at_ts, above_ts, partitions, expired_below)
+        return _reader(self.schema, state, found, at_ts, partitions)
+
+    def readers(
+        self,
+        field_id: int,
+        at_ts: int,
+        above_ts: int = 0,
+        partitions: frozenset[int] | None = None,
+        expired_below: int = 0,
+    ) -> list[Reader]:
+        """The same rows for a search on a field of vectors: a reader for each block with a light index of it,
+        one for all others. At least one; where there are more, each has rows."""
+        state = self._state
+        readers, others = [], []
+        for place in self._places(state, at_ts, above_ts, partitions, expired_below):
+            index = place.block.index(field_id, place.start, place.stop)
+            if index is None:
+                others.append(place)
+            else:
+                readers.append(_reader(self.schema, state, [place], at_ts, partitions, {field_id: index}))
+        if others or not readers:
+            readers.append(_reader(self.schema, state, others, at_ts, partitions))
+        return readers
+
+    def _places(
+        self,
+        state: "_State",
+        at_ts: int,
+        above_ts: int,
+        partitions: frozenset[int] | None,
+        expired_below: int,
+    ) -> list["_Place"]:
         if above_ts < state.released_to:
             raise Unavailable(f"growing rows above {above_ts} were released up to {state.released_to}")
         above_ts = max(above_ts, expired_below - 1)
-        parts: list[Part] = []
-        places: list[tuple[_MemoryBlock, int]] = []
-        rows = first = 0
+        places, first = [], 0
         for block in state.blocks:
             if block.max_ts > above_ts and block.min_ts <= at_ts and block.has_any(partitions):
                 start, stop = block.rows_up_to(above_ts), block.rows_up_to(at_ts)
                 if start < stop:
-                    parts.append(Part(block, start, stop, rows))
-                    places.append((block, first))
-                    rows += stop - start
+                    places.append(_Place(block, start, stop, first))
             first += block.rows
-        return Reader(self.schema, parts, lambda: _mask(parts, places, state.deleted, at_ts, partitions))
+        return places
 
     def _mergeable(self, first: "_MemoryBlock", second: "_MemoryBlock") -> bool:
         return (
-            first.rows + second.rows <= self._block_rows
+            not first.full
+            and first.rows + second.rows <= self._block_rows
             and first.bytes + second.bytes <= self._block_bytes
             and (first.rows <= 2 * second.rows or first.rows < ALWAYS_MERGED)
         )
@@ -153,8 +187,22 @@ class _State(NamedTuple):
     released_to: int
 
 
+class _Place(NamedTuple):
+    """Rows [start, stop) of a block whose own rows begin with the segment's row `first`."""
+
+    block: "_MemoryBlock"
+    start: int
+    stop: int
+    first: int
+
+
 class _MemoryBlock:
     """Columns of rows in log order. Immutable, but for what is computed from them on demand."""
+
+    full = False
+    """Nothing is merged with it any more."""
+    released = 0
+    """Rows that stood before its first when it became full."""
 
     def __init__(
         self,
@@ -172,8 +220,19 @@ class _MemoryBlock:
         self.min_ts, self.max_ts = int(ts[0]), int(ts[-1])
         self.bytes = sum(c.nbytes for c in columns.values()) + _SYSTEM_BYTES * self.rows
         self.paths = JsonPaths() if paths is None else paths
+        self.light = LightIndexes()
+        """Of the block as it was when it became full."""
         self._norms: dict[int, Matrix] = {}
         self._valid: dict[int, Mask | None] = {}
+
+    @property
+    def settled(self) -> bool:
+        """Whether an index of it as it is would be of use."""
+        return self.full and not self.released
+
+    def index(self, field_id: int, start: int, stop: int) -> VectorIndex | None:
+        """The light index of a field over rows [start, stop)."""
+        return self.light.window(field_id, self.released + start, stop - start)
 
     def column(self, field: Field) -> pa.Array:
         found = self.columns.get(field.id)
@@ -215,7 +274,10 @@ class _MemoryBlock:
             return self
         columns = {i: c.slice(start) for i, c in self.columns.items()}
         paths = self.paths.from_row(start)
-        return _MemoryBlock(columns, self.ts[start:], self.partitions[start:], self.primary, paths)
+        rest = _MemoryBlock(columns, self.ts[start:], self.partitions[start:], self.primary, paths)
+        if self.full:
+            rest.full, rest.light, rest.released = True, self.light, self.released + start
+        return rest
 
 
 def _block_of(batch: pa.RecordBatch, schema: Schema, ts: int) -> _MemoryBlock:
@@ -243,16 +305,27 @@ def _merged(first: _MemoryBlock, second: _MemoryBlock, schema: Schema) -> _Memor
     return _MemoryBlock(columns, ts, partitions, first.primary, paths)
 
 
-def _mask(
-    parts: list[Part],
-    places: list[tuple[_MemoryBlock, int]],
-    deleted: DeletedRows,
+def _reader(
+    schema: Schema,
+    state: _State,
+    places: list[_Place],
     at_ts: int,
     partitions: frozenset[int] | None,
+    indexes: Mapping[int, VectorIndex] | None = None,
+) -> Reader:
+    parts, rows = [], 0
+    for block, start, stop, _ in places:
+        parts.append(Part(block, start, stop, rows))
+        rows += stop - start
+    return Reader(schema, parts, lambda: _mask(places, state.deleted, at_ts, partitions), indexes)
+
+
+def _mask(
+    places: list[_Place], deleted: DeletedRows, at_ts: int, partitions: frozenset[int] | None
 ) -> Mask | None:
-    """Visible rows of `parts`, whose blocks and their first rows are in `places`; None where all are."""
+    """Visible rows of `places`; None where all are."""
     masks = []
-    for (_, start, stop, _), (block, first) in zip(parts, places, strict=True):
+    for block, start, stop, first in places:
         mask = deleted.mask(at_ts, first + start, first + stop)
         if partitions is not None and not block.partition_ids <= partitions:
             mine = np.isin(block.partitions[start:stop], np.array(list(partitions), np.int64))
@@ -263,5 +336,5 @@ def _mask(
     if len(masks) == 1:
         return masks[0]
     return np.concatenate(
-        [np.ones(p.stop - p.start, np.bool_) if m is None else m for p, m in zip(parts, masks, strict=True)]
+        [np.ones(p.stop - p.start, np.bool_) if m is None else m for p, m in zip(places, masks, strict=True)]
     )

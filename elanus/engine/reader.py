@@ -23,6 +23,7 @@ from elanus.model.schema import Field, Schema
 from elanus.model.types import DataType
 
 if TYPE_CHECKING:
+    from elanus.engine.light import LightIndexes
     from elanus.engine.scalar_index import ScalarIndex
     from elanus.engine.segment_file import ColumnStats
     from elanus.expr.plan import Plan
@@ -44,6 +45,12 @@ class Block(Protocol):
     def ts(self) -> Times: ...
     @property
     def key_index(self) -> KeyIndex: ...
+    @property
+    def light(self) -> "LightIndexes": ...
+    @property
+    def settled(self) -> bool:
+        """Whether it stays as it is long enough for a light index."""
+
     def column(self, field: Field) -> pa.Array: ...
     def norms(self, field: Field) -> Matrix:
         """(rows,) squared lengths of a vector column."""

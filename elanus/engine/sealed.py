@@ -16,6 +16,7 @@ from elanus.engine.filter_cache import FilterCache
 from elanus.engine.index.vector_index import VectorIndex
 from elanus.engine.json_column import JsonPaths, Shredded, shred
 from elanus.engine.keys import KeyIndex, Rows
+from elanus.engine.light import LightIndexes
 from elanus.engine.reader import Matrix, Part, Reader, valid_mask, vector_norms
 from elanus.engine.scalar_index import ScalarIndex
 from elanus.engine.segment_file import (
@@ -145,6 +146,7 @@ class SealedSegment:
             self._scalars = {**self._scalars, file.index_id: (file, index)}
         else:
             self._vectors = {**self._vectors, file.index_id: (file, index)}
+            self._block.light.close(file.field_id)
 
     def detach_index(self, index_id: int) -> None:
         """Readers that have it keep it; unknown ids are ignored."""
@@ -155,9 +157,15 @@ class SealedSegment:
     def attached(self) -> tuple[IndexFile, ...]:
         return tuple(file for file, _ in (*self._vectors.values(), *self._scalars.values()))
 
-    def reader(self, at_ts: int, partitions: frozenset[int] | None = None, expired_below: int = 0) -> Reader:
+    def reader(
+        self,
+        at_ts: int,
+        partitions: frozenset[int] | None = None,
+        expired_below: int = 0,
+        light: int | None = None,
+    ) -> Reader:
         """Rows with `expired_below` <= ts <= `at_ts` in `partitions` (None: all), without those deleted at or
-        before `at_ts`.
+        before `at_ts`. `light`: a field of vectors that may be searched by its light index.
 
         Raises InvalidParameter where rows that were visible then may have been purged.
         """
@@ -176,16 +184,26 @@ class SealedSegment:
             self.schema,
             (Part(block, 0, block.rows, 0),),
             lambda: self._mask(at_ts, partitions, deleted.mask(at_ts, 0, block.rows), expired_below),
-            {file.field_id: index for file, index in self._vectors.values()},
+            self._vector_indexes(light),
             stats.partitions,
             {(file.field_id, index.path): index for file, index in self._scalars.values()},
             block.stats,
             None if self._filters is None else partial(self._filters.matching, self.meta.prefix),
         )
 
+    def _vector_indexes(self, light: int | None) -> dict[int, VectorIndex]:
+        found = {file.field_id: index for file, index in self._vectors.values()}
+        if light is not None and light not in found:
+            index = self._block.light.get(light)
+            if index is not None:
+                found[light] = index
+        return found
+
     def close(self) -> None:
         """Let go of all memory; readers that are open go on as long as the files are there."""
         self._vectors, self._scalars = {}, {}
+        for field in self.schema.fields:
+            self._block.light.close(field.id)
         self._block.columns.forget(self.meta.prefix)
         if self._filters is not None:
             self._filters.forget(self.meta.prefix)
@@ -234,6 +252,8 @@ class SealedSegment:
 class _FileBlock:
     """The columns of a segment's files, each read when it is needed, and kept by `columns`."""
 
+    settled = True
+
     def __init__(
         self,
         file: SegmentFile,
@@ -247,6 +267,7 @@ class _FileBlock:
         self.columns = columns
         self.rows = file.stats.rows
         self._prefix = prefix
+        self.light: LightIndexes = older.light if older else LightIndexes()
         self._norms: dict[int, Matrix] = dict(older._norms) if older else {}
         self._valid: dict[int, Mask | None] = {}
         self._paths = JsonPaths()

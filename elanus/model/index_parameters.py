@@ -69,6 +69,7 @@ FAMILIES = {
     "BIN_FLAT": Family((), (), _BINARY_VECTORS, BINARY_METRICS, file=False),
     "BIN_IVF_FLAT": Family((_NLIST,), (_NPROBE,), _BINARY_VECTORS, BINARY_METRICS),
 }
+_SEARCHED_WITH = frozenset(p.name for family in FAMILIES.values() for p in family.search)
 AUTOINDEX = "AUTOINDEX"
 _AUTOINDEX: dict[bool, tuple[str, dict[str, int]]] = {
     False: ("HNSW", {"M": 18, "efConstruction": 240}),
@@ -128,6 +129,11 @@ def resolve(type: str, field: Field) -> str:
 def has_file(type: str) -> bool:
     """Whether an index of this (resolved) type is built and stored; FLAT and BIN_FLAT are the vectors."""
     return type in SCALAR_FAMILIES or FAMILIES[type].file
+
+
+def approximate(params: Mapping[str, Any]) -> bool:
+    """Whether checked search parameters are those of a type that does not compare all vectors."""
+    return any(name in params for name in _SEARCHED_WITH)
 
 
 def default_metric(field: Field) -> Metric:

@@ -19,6 +19,7 @@ from elanus.workers.background import Settings
 from elanus.workers.batching import BatchLimits
 from elanus.workers.column_cache import ColumnLimits
 from elanus.workers.data_node import SealPolicy
+from elanus.workers.light_indexing import LightLimits
 from elanus.workers.query_node import QueryLimits
 
 
@@ -98,7 +99,22 @@ def query_limits(config: Config) -> QueryLimits:
         growing_block_rows=serve.growing_block_rows,
         growing_block_bytes=serve.growing_block_bytes,
         batches=BatchLimits(queries=serve.batch_queries, at_once=serve.batch_running),
+        light=light_limits(config),
         wait_seconds=serve.wait_seconds,
+    )
+
+
+def light_limits(config: Config) -> LightLimits:
+    own = config.elanus.light_index
+    return LightLimits(
+        enabled=own.enabled,
+        block_bytes=own.block_bytes,
+        queries=own.queries,
+        recall=own.recall,
+        memory_bytes=own.memory_bytes,
+        threads=own.threads,
+        waiting=own.waiting,
+        nice=own.nice,
     )
 
 

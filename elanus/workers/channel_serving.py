@@ -208,9 +208,11 @@ class ChannelServing:
         partitions: frozenset[int] | None,
         growing: bool = True,
         expired_below: int = 0,
+        light: int | None = None,
     ) -> list[Reader]:
         """Everything visible at `at_ts`, every record up to it having been applied, without rows that have a
-        timestamp below `expired_below`; `growing` False: only what is sealed."""
+        timestamp below `expired_below`; `growing` False: only what is sealed; `light`: a field of vectors
+        that may be searched by its light indexes."""
         floor = served.view.manifest.floor_ts
         purged = served.view.purged_to
         if at_ts < purged:
@@ -220,12 +222,14 @@ class ChannelServing:
             )
         with self.lock:
             self._settle()
-            found = [s.reader(at_ts, partitions, expired_below) for s in served.segments]
-            if growing:
-                tail = self.growing.reader(at_ts, floor, partitions, expired_below)
-                if tail.rows or not found:
-                    found.append(tail)
-            return found
+            found = [s.reader(at_ts, partitions, expired_below, light) for s in served.segments]
+            if not growing:
+                return found
+            if light is None:
+                tails = [self.growing.reader(at_ts, floor, partitions, expired_below)]
+            else:
+                tails = self.growing.readers(light, at_ts, floor, partitions, expired_below)
+            return found + [t for t in tails if t.rows or not found]
 
     def close(self) -> None:
         with self.lock:

@@ -61,7 +61,7 @@ class LocalIndexNode:
 
     def _built(
         self, file: SegmentFile, field: Field, definition: IndexDefinition
-    ) -> indexes.VectorIndex | scalars.ScalarIndex:
+    ) -> indexes.StoredIndex | scalars.ScalarIndex:
         column = file.field(field)
         if definition.metric is None:
             path = definition.params.get(JSON_PATH)

@@ -44,6 +44,7 @@ from elanus.storage.objects import ObjectStore
 from elanus.workers.batching import Batches, BatchLimits
 from elanus.workers.channel_serving import ChannelServing, ServedView
 from elanus.workers.column_cache import ColumnCache
+from elanus.workers.light_indexing import LightIndexing, LightLimits
 from elanus.workers.tail import Tails
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class QueryLimits(msgspec.Struct, frozen=True, kw_only=True):
     growing_block_rows: int
     growing_block_bytes: int
     batches: BatchLimits
+    light: LightLimits
     wait_seconds: float
     """The longest a read waits for the log, where its caller has no deadline."""
 
@@ -96,6 +98,7 @@ class LocalQueryNode:
         self._limits = limits
         self._channels: dict[int, ChannelServing] = {}
         self._batches = Batches(limits.batches)
+        self._light = LightIndexing(limits.light)
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
         self._filters = FilterCache(limits.filter_bytes)
@@ -103,6 +106,7 @@ class LocalQueryNode:
         self._pool = ThreadPoolExecutor(limits.load_threads, thread_name_prefix="load")
 
     def stop(self) -> None:
+        self._light.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for serving in self._channels.values():
             serving.close()
@@ -237,8 +241,12 @@ class LocalQueryNode:
         return self._batches.search(call, queries, lambda all_of_them: self._search(call, all_of_them))
 
     def _search(self, call: SearchCall, queries: npt.NDArray[np.float32]) -> SearchHits:
-        with self._pin(call) as pinned:
+        light = self._light.allows(call)
+        with self._pin(call, call.field_id if light else None) as pinned:
             hits, groups = self._hits(call, queries, pinned)
+            if light:
+                field = pinned.collection.schema.by_id[call.field_id]
+                self._light.searched(pinned.readers, field, Metric(call.metric), len(queries))
             rows = engine.fetch(pinned.readers, hits.ordinals, hits.rows, call.fields)
         return SearchHits(
             counts=hits.counts,
@@ -280,7 +288,8 @@ class LocalQueryNode:
         return Count(rows=rows, read_ts=pinned.read_ts)
 
     @contextmanager
-    def _pin(self, call: ReadCall) -> Iterator[_Pinned]:
+    def _pin(self, call: ReadCall, light: int | None = None) -> Iterator[_Pinned]:
+        """`light`: a field of vectors that may be searched by its light indexes."""
         collection = self._collection(call.collection_id)
         if collection.schema.version < call.schema_version:
             self._catalog.schema(collection.id, call.schema_version, self._limits.wait_seconds)
@@ -306,7 +315,8 @@ class LocalQueryNode:
                         f"a read at timestamp {at} is ahead of log {served.view.log}, which is at {applied}: "
                         "it is not the timestamp of an iterator's first page; start the iterator again"
                     )
-                found = serving.readers(served, at, partitions, not call.ignore_growing, call.expired_below)
+                growing = not call.ignore_growing
+                found = serving.readers(served, at, partitions, growing, call.expired_below, light)
                 readers += found
                 targets += [number] * len(found)
                 read_ts.append(at)

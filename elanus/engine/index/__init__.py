@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from elanus.engine.index.nullable import without_nulls
-from elanus.engine.index.vector_index import VectorIndex
+from elanus.engine.index.vector_index import StoredIndex, VectorIndex
 from elanus.model.errors import InvalidParameter
 from elanus.model.types import Metric
 
-__all__ = ["VectorIndex", "build", "load", "without_nulls"]
+__all__ = ["StoredIndex", "VectorIndex", "build", "load", "without_nulls"]
 
 
 class Family(Protocol):
@@ -24,13 +24,13 @@ class Family(Protocol):
 
     def build(
         self, vectors: npt.NDArray[Any], metric: Metric, params: dict[str, Any], threads: int
-    ) -> VectorIndex: ...
+    ) -> StoredIndex: ...
     def load(self, path: Path, metric: Metric) -> VectorIndex: ...
 
 
 def build(
     type: str, vectors: npt.NDArray[Any], metric: Metric, params: dict[str, Any], threads: int = 1
-) -> VectorIndex:
+) -> StoredIndex:
     """Index (n, dim) float32 vectors, or (n, dim / 8) uint8 of binary ones, n >= 1.
 
     `params` as `check_build` returned them.

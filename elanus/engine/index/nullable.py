@@ -1,6 +1,5 @@
 """The index of a field with nulls: built over the rows that have a vector, asked for the segment's rows."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,6 @@ class IndexOfValid:
         self._index = index
         self._valid = valid
         self._numbers = np.flatnonzero(valid)
-
-    def save(self, path: Path) -> None:
-        self._index.save(path)
 
     def search(
         self, queries: Queries, k: int, mask: Mask | None, params: dict[str, Any], threads: int = 1

@@ -16,7 +16,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class VectorIndex(Protocol):
-    """An index over the vectors of one field of one sealed segment; rows are the segment's. Thread-safe.
+    """An index over the vectors of one field of one segment or block; rows are its own. Thread-safe.
 
     Scores are the protocol's: squared distance for L2 (smaller is nearer), inner product for IP and cosine
     similarity for COSINE (larger is nearer; that of a zero vector is 0). Where a query has fewer than k
@@ -29,7 +29,6 @@ class VectorIndex(Protocol):
     exact_below: float
     """Where a smaller share of the rows is selected, the exact search is faster or much better."""
 
-    def save(self, path: Path) -> None: ...
     def search(
         self, queries: Queries, k: int, mask: Mask | None, params: dict[str, Any], threads: int = 1
     ) -> tuple[Matrix, Rows]:
@@ -44,6 +43,12 @@ class VectorIndex(Protocol):
         threads: int = 1,
     ) -> tuple[Matrix, Rows]:
         """As `search`, with scores beyond `radius` (exclusive) up to `range_filter` (inclusive) only."""
+
+
+class StoredIndex(VectorIndex, Protocol):
+    """One that was built to be stored."""
+
+    def save(self, path: Path) -> None: ...
 
 
 def worst(metric: Metric) -> float:
