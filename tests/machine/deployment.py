@@ -13,7 +13,8 @@ from elanus import lite
 from elanus.lite.embedded import embedded, resolve
 from elanus.runtime.standalone import Instance
 
-GRACE_SECONDS = 0.1
+GRACE_SECONDS = 1.0
+"""Longer than any read takes on a busy machine: one that outlives it finds its files gone."""
 SETTINGS: dict[str, bool | int | float | str] = {
     # Two logs, and everything small and soon, so that a short history meets every background job.
     "rootCoord__dmlChannelNum": 2,
