@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[Step, ...]] = {
     "unit": (tests("tests/unit", 600),),
     "conformance": (tests("tests/conformance", 180),),
     "rules": (tests("tests/rules", 300),),
-    "machine": (tests("tests/machine", 240),),
+    "machine": (tests("tests/machine", 480),),
     "crash": (tests("tests/crash", 300),),
     "acceptance": (tests("tests/acceptance", 600),),
 }
